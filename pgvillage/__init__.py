@@ -1,0 +1,3 @@
+"""PgVillage: a declarative GitOps reconciler for PostgreSQL estates."""
+
+__version__ = "0.1.0"

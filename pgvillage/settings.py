@@ -1,0 +1,180 @@
+"""Settings: what stands beside the reconciler and never in the estate repository (pgvillage.yaml)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+SSL_MODES: tuple[SslMode, ...] = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+CorrectMode = Literal["off", "safe", "all"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class SecretSource(Section):
+    """Where a secret's value comes from: exactly one of `env`, `file`, `command`. `{name}` stands for the secret's name."""
+
+    env: str | None = Field(None, description="Environment variable that holds the value.")
+    file: str | None = Field(None, description="File that holds the value; one trailing newline is dropped.")
+    command: list[str] | None = Field(
+        None, min_length=1, description="Argument list of a program that prints the value; no shell."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SecretSource:
+        if sum(value is not None for value in (self.env, self.file, self.command)) != 1:
+            raise ValueError("a secret needs exactly one of: env, file, command")
+        return self
+
+
+class Repository(Section):
+    """The estate repository."""
+
+    url: str = Field(description="Local path, file://, https:// or ssh:// URL (or git@host:path).")
+    branch: str | None = Field(None, description="Branch to follow; the remote's default branch when nothing is named.")
+    tag: str | None = None
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")] | None = None
+    path: str = Field("", description="Subfolder of the repository that holds the estate.")
+    token: SecretSource | None = Field(None, description="Access token for https.")
+    username: str = Field("oauth2", description="User name sent with the token.")
+    ssh_key: Path | None = Field(None, alias="sshKey", description="Private key for ssh.")
+    known_hosts: Path | None = Field(None, alias="knownHosts", description="Pinned host keys for ssh; required for ssh.")
+    cache: Path | None = Field(None, description="Folder of the clone; beside the state when unset.")
+    timeout: float = Field(60, gt=0, le=3600, description="Seconds allowed for one git operation over the network.")
+    max_file_size: int = Field(1 << 20, alias="maxFileSize", gt=0, description="Bytes; a larger manifest is refused.")
+    max_files: int = Field(20_000, alias="maxFiles", gt=0)
+
+    @model_validator(mode="after")
+    def _one_revision(self) -> Repository:
+        if sum(value is not None for value in (self.branch, self.tag, self.commit)) > 1:
+            raise ValueError("name at most one of: branch, tag, commit")
+        return self
+
+
+class Credential(Section):
+    """How to log in to the hosts that match `hosts`, and to no others."""
+
+    user: str
+    password: SecretSource | None = None
+    hosts: list[str] = Field(
+        min_length=1,
+        description="Patterns of host:port this credential may be sent to, for example `pg*.prod.example:5432`; "
+        "`*` does not cross a dot. A path to a socket folder is written as it is.",
+    )
+    sslmode: SslMode = Field("verify-full", description="The least a manifest may ask for.")
+    sslrootcert: str | None = Field(None, description="CA file, or `system`.")
+    sslcert: Path | None = None
+    sslkey: Path | None = None
+    database: str = Field("postgres", description="The maintenance database: lock, ledger and cluster-wide objects.")
+
+
+class TlsFiles(Section):
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+class LdapBind(Section):
+    dn: str
+    password: SecretSource
+
+
+class Directory(Section):
+    """An LDAP directory, or an LDIF file in its place."""
+
+    uris: list[str] = Field(default_factory=list, description="ldaps:// or ldap:// URLs, tried in order.")
+    ldif: Path | None = Field(None, description="An LDIF file as the directory, for offline use.")
+    base: str = Field(description="Base DN; members outside it are not followed.")
+    bind: LdapBind | None = Field(None, description="Simple bind; anonymous when unset.")
+    start_tls: bool = Field(True, alias="startTls", description="StartTLS on ldap:// URLs.")
+    ca: Path | None = Field(None, description="CA file that the server's certificate must chain to.")
+    timeout: float = Field(10, gt=0, le=300, description="Seconds for connecting and for each answer.")
+    page_size: int = Field(500, alias="pageSize", gt=0, le=10_000)
+    member_attributes: list[Literal["member", "uniqueMember", "memberUid"]] = Field(
+        default_factory=lambda: ["member", "uniqueMember", "memberUid"], alias="memberAttributes"
+    )
+    user_attribute: str = Field("uid", alias="userAttribute", description="What `memberUid` values refer to.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Directory:
+        if bool(self.uris) == (self.ldif is not None):
+            raise ValueError("a directory needs either uris or ldif")
+        return self
+
+
+class Etcd(Section):
+    """An etcd cluster that an HA engine keeps its state in."""
+
+    endpoints: list[str] = Field(min_length=1, description="http:// or https:// URLs, tried in order.")
+    tls: TlsFiles = TlsFiles()
+    user: str | None = None
+    password: SecretSource | None = None
+    timeout: float = Field(5, gt=0, le=300, description="Seconds for each request.")
+    prefix: str = Field("stolon/cluster", description="Where stolon keeps its clusters.")
+
+
+class Webhook(Section):
+    """A chat end point for drift reports."""
+
+    url: SecretSource = Field(description="The URL is a secret: who has it can post.")
+    format: Literal["json", "slack"] = "json"
+
+
+class LimitCeiling(Section):
+    count: int | None = Field(None, ge=0)
+    share: int | None = Field(None, ge=0, le=100, description="Per cent.")
+
+
+class Ceilings(Section):
+    """What no manifest can raise."""
+
+    correct: CorrectMode = "all"
+    drop: LimitCeiling = LimitCeiling()
+    revoke: LimitCeiling = LimitCeiling()
+
+
+class Timeouts(Section):
+    """Seconds."""
+
+    connect: float = Field(10, gt=0, le=300)
+    read: float = Field(60, gt=0, le=3600, description="All reading of one target.")
+    statement: float = Field(300, gt=0, le=86_400)
+    lock: float = Field(10, gt=0, le=3600, description="Waiting for a lock of a database object.")
+    writer: float = Field(30, ge=0, le=3600, description="Waiting for another applier of the same target.")
+    stale_writer: float = Field(
+        60, alias="staleWriter", gt=1, le=3600, description="A silent applier's sessions are ended after this."
+    )
+
+
+class Serve(Section):
+    """The daemon."""
+
+    listen: str = Field("127.0.0.1:8432", description="ADDRESS:PORT of /healthz, /readyz and /metrics.")
+    poll: float = Field(60, gt=0, description="Seconds between looks at the repository.")
+    observe: float = Field(300, gt=0, description="Seconds between observations of a target, with jitter.")
+    apply: bool = Field(True, description="Apply by policy; false only observes and reports.")
+    notify: list[Name] = Field(default_factory=list, description="Channels that get drift reports.")
+
+
+class Settings(Section):
+    """pgvillage.yaml: everything that a merge request must not be able to change."""
+
+    repository: Repository
+    credentials: dict[Name, Credential] = Field(default_factory=dict)
+    secrets: dict[str, SecretSource] = Field(
+        default_factory=dict, description="Secrets that manifests name; the key `*` stands for every other name."
+    )
+    directories: dict[Name, Directory] = Field(default_factory=dict)
+    etcd: dict[Name, Etcd] = Field(default_factory=dict)
+    channels: dict[Name, Webhook] = Field(default_factory=dict)
+    ceilings: Ceilings = Ceilings()
+    timeouts: Timeouts = Timeouts()
+    parallel: int = Field(8, ge=1, le=256, description="Targets read or written at a time.")
+    state: Path | None = Field(None, description="Folder for the repository's cache and the daemon's memory.")
+    serve: Serve = Serve()
