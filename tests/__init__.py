@@ -1,0 +1,1 @@
+"""Tests: unit (no I/O), resources (golden cases), integration (real servers)."""
