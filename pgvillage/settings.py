@@ -11,6 +11,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SSL_MODES: tuple[SslMode, ...] = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 CorrectMode = Literal["off", "safe", "all"]
+MemberAttribute = Literal["member", "uniqueMember", "memberUid"]
 
 
 class Section(BaseModel):
@@ -18,7 +19,7 @@ class Section(BaseModel):
 
 
 class SecretSource(Section):
-    """Where a secret's value comes from: exactly one of `env`, `file`, `command`. `{name}` stands for the secret's name."""
+    """Where a secret's value comes from: one of `env`, `file`, `command`. `{name}` stands for the secret's name."""
 
     env: str | None = Field(None, description="Environment variable that holds the value.")
     file: str | None = Field(None, description="File that holds the value; one trailing newline is dropped.")
@@ -44,7 +45,9 @@ class Repository(Section):
     token: SecretSource | None = Field(None, description="Access token for https.")
     username: str = Field("oauth2", description="User name sent with the token.")
     ssh_key: Path | None = Field(None, alias="sshKey", description="Private key for ssh.")
-    known_hosts: Path | None = Field(None, alias="knownHosts", description="Pinned host keys for ssh; required for ssh.")
+    known_hosts: Path | None = Field(
+        None, alias="knownHosts", description="Pinned host keys for ssh; required for ssh."
+    )
     cache: Path | None = Field(None, description="Folder of the clone; beside the state when unset.")
     timeout: float = Field(60, gt=0, le=3600, description="Seconds allowed for one git operation over the network.")
     max_file_size: int = Field(1 << 20, alias="maxFileSize", gt=0, description="Bytes; a larger manifest is refused.")
@@ -96,8 +99,8 @@ class Directory(Section):
     ca: Path | None = Field(None, description="CA file that the server's certificate must chain to.")
     timeout: float = Field(10, gt=0, le=300, description="Seconds for connecting and for each answer.")
     page_size: int = Field(500, alias="pageSize", gt=0, le=10_000)
-    member_attributes: list[Literal["member", "uniqueMember", "memberUid"]] = Field(
-        default_factory=lambda: ["member", "uniqueMember", "memberUid"], alias="memberAttributes"
+    member_attributes: tuple[MemberAttribute, ...] = Field(
+        ("member", "uniqueMember", "memberUid"), alias="memberAttributes"
     )
     user_attribute: str = Field("uid", alias="userAttribute", description="What `memberUid` values refer to.")
 

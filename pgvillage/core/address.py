@@ -25,7 +25,7 @@ def _escape(char: str) -> str:
 
 
 class Address(NamedTuple):
-    """`cluster/kind/part.part`: `target` is the cluster's name, `name` the object's parts as PostgreSQL or etcd has them."""
+    """`cluster/kind/part.part`: `target` is the cluster's name, `name` the parts as PostgreSQL or etcd has them."""
 
     target: str
     kind: str

@@ -1,0 +1,86 @@
+"""Kind Database: a database with its schemas and extensions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pgvillage.estate.manifest.common import (
+    DatabasePrivilege,
+    Ensure,
+    Metadata,
+    ObjectName,
+    Part,
+    Scalar,
+    SchemaPrivilege,
+    Selector,
+)
+
+
+class SchemaSpec(Part):
+    name: ObjectName
+    owner: ObjectName | None = Field(None, description="Left alone when unset.")
+    ensure: Ensure = "present"
+    comment: str | None = None
+
+
+class ExtensionSpec(Part):
+    name: ObjectName
+    version: str | None = Field(None, min_length=1, description="Left alone when unset.")
+    schema_: ObjectName | None = Field(None, alias="schema")
+    cascade: bool = False
+    ensure: Ensure = "present"
+
+
+class PublicGrants(Part):
+    """What PUBLIC has, exactly, where it is written; elsewhere PUBLIC is left alone."""
+
+    database: list[DatabasePrivilege] | None = None
+    schemas: dict[ObjectName, list[SchemaPrivilege]] = Field(default_factory=dict)
+
+
+class DatabaseFields(Part):
+    owner: ObjectName | None = Field(None, description="Left alone when unset.")
+    ensure: Ensure = "present"
+    deletion_protection: bool = Field(True, description="Must be false before `ensure: absent` drops it.")
+    encoding: str | None = Field(None, description="At creation only.")
+    locale: str | None = Field(None, description="At creation only.")
+    template: ObjectName | None = Field(None, description="At creation only.")
+    connection_limit: int | None = Field(None, ge=-1, le=2_147_483_647)
+    allow_connections: bool | None = None
+    comment: str | None = None
+    settings: dict[str, Scalar] | None = Field(None, description="ALTER DATABASE SET, exact when given.")
+    schemas: list[SchemaSpec] = Field(default_factory=list)
+    extensions: list[ObjectName | ExtensionSpec] = Field(default_factory=list)
+    public: PublicGrants | None = None
+
+    @model_validator(mode="after")
+    def _deletable(self) -> DatabaseFields:
+        if self.ensure == "absent" and self.deletion_protection:
+            raise ValueError("`ensure: absent` on a database needs `deletionProtection: false` beside it")
+        return self
+
+
+class InlineDatabase(DatabaseFields):
+    """A database written inside its Cluster."""
+
+    name: ObjectName
+
+
+class DatabaseSpec(DatabaseFields):
+    database: ObjectName | None = Field(None, description="The database's name; metadata.name when unset.")
+    clusters: Selector
+
+
+class Database(Part):
+    """A database with its schemas and extensions."""
+
+    api_version: Literal["pgvillage/v1"]
+    kind: Literal["Database"]
+    metadata: Metadata
+    spec: DatabaseSpec
+
+    @property
+    def database(self) -> str:
+        return self.spec.database or self.metadata.name

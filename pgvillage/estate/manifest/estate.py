@@ -1,0 +1,74 @@
+"""Kind Estate: defaults, privilege profiles and policy; one in an estate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from pgvillage.estate.manifest.cluster import Authority
+from pgvillage.estate.manifest.common import Labels, Metadata, ObjectName, Part, PrivilegeSet, Scalar
+from pgvillage.settings import CorrectMode
+
+ProfileName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Share = Annotated[str, StringConstraints(pattern=r"^(100|[1-9]?[0-9])%$")]
+
+
+class Limit(Part):
+    """At most this many *and* at most this share of what is there; more needs an approval."""
+
+    count: int = Field(ge=0)
+    share: Share
+
+    @property
+    def percent(self) -> int:
+        return int(self.share.removesuffix("%"))
+
+
+class Limits(Part):
+    drop: Limit = Limit(count=3, share="10%")
+    revoke: Limit = Limit(count=50, share="25%")
+
+
+class Policy(Part):
+    correct: CorrectMode = Field(
+        "safe", description="What happens to drift: reported (off), corrected if safe, or all."
+    )
+    limits: Limits = Limits()
+
+
+class UserDefaults(Part):
+    connection_limit: int | None = Field(None, ge=-1, le=2_147_483_647)
+    settings: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class Defaults(Part):
+    """Where a document says nothing."""
+
+    authority: Authority | None = None
+    parameters: dict[str, Scalar] = Field(
+        default_factory=dict, description="Server parameters of every cluster; a cluster's own win, one by one."
+    )
+    user: UserDefaults = UserDefaults()
+    heir: ObjectName | None = None
+
+
+class Notification(Part):
+    channel: str = Field(description="A channel of the settings.")
+    labels: Labels = Field(default_factory=dict, description="Clusters it is about; every one when empty.")
+
+
+class EstateSpec(Part):
+    defaults: Defaults = Defaults()
+    profiles: dict[ProfileName, PrivilegeSet] = Field(default_factory=dict)
+    policy: Policy = Policy()
+    notifications: list[Notification] = Field(default_factory=list)
+
+
+class Estate(Part):
+    """Defaults, privilege profiles, policy and routing; one in an estate."""
+
+    api_version: Literal["pgvillage/v1"]
+    kind: Literal["Estate"]
+    metadata: Metadata
+    spec: EstateSpec = EstateSpec()

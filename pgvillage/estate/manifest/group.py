@@ -1,0 +1,98 @@
+"""Kind Group: a role that others are members of."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from pgvillage.estate.manifest.common import (
+    Ensure,
+    MemberOf,
+    Metadata,
+    ObjectName,
+    Part,
+    RoleAttributes,
+    RoleName,
+    Selector,
+)
+
+_FIELD = re.compile(r"\{([A-Za-z][A-Za-z0-9-]*)\}")
+
+
+def template_attributes(template: str) -> tuple[str, ...]:
+    """The directory attributes that a role's name template uses, in lower case, sorted."""
+    return tuple(sorted({name.lower() for name in _FIELD.findall(template)}))
+
+
+def fill_template(template: str, attributes: dict[str, str]) -> str:
+    """The role's name for one member; `attributes` by lower-case name."""
+    return _FIELD.sub(lambda match: attributes[match[1].lower()], template)
+
+
+def _template(text: str) -> str:
+    rest = _FIELD.sub("", text)
+    if "{" in rest or "}" in rest:
+        raise ValueError("braces hold an attribute's name, for example {uid}")
+    if not _FIELD.search(text):
+        raise ValueError(
+            "the template names no attribute, so every member would be the same role; expected {uid} or such"
+        )
+    return text
+
+
+class DropAfter(Part):
+    """What happens to a role that the directory no longer names: NOLOGIN at once, dropped later if asked."""
+
+    drop: Annotated[str, StringConstraints(pattern=r"^(never|after [1-9][0-9]{0,4}d)$")] = "never"
+    heir: ObjectName | None = None
+
+    @property
+    def days(self) -> int | None:
+        return None if self.drop == "never" else int(self.drop.removeprefix("after ").removesuffix("d"))
+
+
+class Members(Part):
+    """Who is in the group, exactly: roles by name, or the members of a directory's group."""
+
+    roles: list[ObjectName] | None = None
+    directory: str | None = Field(None, description="A directory of the settings.")
+    group: str | None = Field(None, description="The group's DN.")
+    nested: bool = False
+    role: Annotated[str, AfterValidator(_template)] = Field("{uid}", description="The role's name, from attributes.")
+    case: Literal["lower", "keep"] = "lower"
+    member_of: MemberOf = Field(default_factory=list, description="Further roles that each of these people gets.")
+    connection_limit: int = Field(-1, ge=-1, le=2_147_483_647)
+    on_leave: DropAfter = DropAfter()
+    max: int | None = Field(None, ge=1, description="More members than this are refused as a mistake.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Members:
+        if (self.roles is None) == (self.directory is None):
+            raise ValueError("members come from exactly one of: roles, directory")
+        if (self.directory is None) != (self.group is None):
+            raise ValueError("directory and group go together")
+        return self
+
+
+class GroupSpec(RoleAttributes):
+    role: RoleName | None = Field(None, description="The role's name; metadata.name when unset.")
+    clusters: Selector
+    ensure: Ensure = "present"
+    login: bool = False
+    members: Members | None = Field(None, description="Exact when given; left alone when unset.")
+    heir: ObjectName | None = None
+
+
+class Group(Part):
+    """A role that others are members of."""
+
+    api_version: Literal["pgvillage/v1"]
+    kind: Literal["Group"]
+    metadata: Metadata
+    spec: GroupSpec
+
+    @property
+    def role(self) -> str:
+        return self.spec.role or self.metadata.name
