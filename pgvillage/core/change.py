@@ -1,0 +1,148 @@
+"""Resources, changes and what is known about them: origin, source, risk, impact."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pgvillage.core.address import Address
+from pgvillage.core.state import State, canonical, fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who asks for a resource: a place in a manifest, or an entry of a directory (then `directory` is its name)."""
+
+    file: str = ""
+    line: int = 0
+    directory: str = ""
+    entry: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file else ""
+        if not self.directory:
+            return place
+        entry = f"{self.directory}: {self.entry}"
+        return f"{entry} (by {place})" if place else entry
+
+
+class Origin(enum.StrEnum):
+    """Why there is a difference: merged in git, changed by hand on the target, or changed in a directory."""
+
+    GIT = "git"
+    DRIFT = "drift"
+    DIRECTORY = "directory"
+
+
+class Action(enum.StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+
+
+class Risk(enum.StrEnum):
+    """What a change can cost; the published table is in docs/policy.md. In rising order."""
+
+    ADDITIVE = "additive"  # something new; nobody loses anything
+    CHANGE = "change"  # a setting or attribute takes another value
+    ACCESS = "access"  # somebody loses access they have now
+    RESTART = "restart"  # takes effect at a restart
+    DROP = "drop"  # an object goes
+    LOSS = "loss"  # data goes with it
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What applying does besides: `lock` names a lock that others will notice."""
+
+    reload: bool = False
+    restart: bool = False
+    lock: str = ""
+
+
+NO_IMPACT = Impact()
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """What the ledger keeps of a role that may leave: its clock, and what is to happen when it runs out."""
+
+    disabled_since: datetime | None
+    drop_after_days: int | None
+    heir: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One desired object. `state` None means that it must not exist.
+
+    `wish` is the state as asked for, before it met what exists: its fingerprint tells a change of mind from drift.
+    `declared` is False for what nobody asked for and authority says must not be there.
+    """
+
+    address: Address
+    state: State | None
+    source: Source
+    reason: str = ""
+    heir: str | None = None
+    wish: State | None = None
+    leaver: Leaver | None = None
+    declared: bool = True
+
+    @property
+    def wish_fingerprint(self) -> str:
+        state = self.wish if self.wish is not None else self.state
+        return fingerprint(state.as_fields()) if state is not None else "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    name: str
+    before: Any
+    after: Any
+    sensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between desired and live, with everything a person needs to judge it.
+
+    `revokes` and `drops` count what policy limits: privileges, memberships and logins taken; objects dropped.
+    """
+
+    address: Address
+    action: Action
+    before: State | None
+    after: State | None
+    fields: tuple[FieldChange, ...]
+    origin: Origin
+    source: Source
+    reason: str = ""
+    risk: Risk = Risk.CHANGE
+    impact: Impact = NO_IMPACT
+    revokes: int = 0
+    drops: int = 0
+    heir: str | None = None
+    held: str = ""
+    refused: str = ""
+
+    def digest_part(self) -> str:
+        """What a plan's digest covers of this change: no sensitive field, no origin, no time."""
+        seen = [(f.name, f.before, f.after) for f in self.fields if not f.sensitive]
+        return canonical((self.address, self.action.value, seen, self.heir))
+
+
+def field_changes(before: State | None, after: State | None) -> tuple[FieldChange, ...]:
+    """Every field that differs; a missing side counts as None throughout."""
+    old: Mapping[str, Any] = before.as_fields() if before is not None else {}
+    new: Mapping[str, Any] = after.as_fields() if after is not None else {}
+    sensitive = (after or before or State()).SENSITIVE
+    return tuple(
+        FieldChange(name, old.get(name), new.get(name), name in sensitive)
+        for name in [*new, *(n for n in old if n not in new)]
+        if old.get(name) != new.get(name)
+    )

@@ -1,0 +1,52 @@
+"""Questions to a live PostgreSQL and what comes back: the language between kinds and the client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Rows = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question to a live PostgreSQL. `each_database` asks it in every declared database, else once."""
+
+    name: str
+    sql: str
+    each_database: bool = False
+    parameters: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the server is and what the role we connect as may see and do."""
+
+    version: int
+    superuser: bool
+    createrole: bool
+    reads_verifiers: bool
+    reads_file_settings: bool
+    role: str
+    system_identifier: str
+    maintenance: str
+    databases: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def major(self) -> int:
+        return self.version // 10000
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What came back: rows by query name, and by database for those asked in each one.
+
+    A database that exists and is not in `by_database` could not be read; `failures` says why.
+    """
+
+    target: str
+    capabilities: Capabilities
+    rows: Mapping[str, Rows]
+    by_database: Mapping[str, Mapping[str, Rows]]
+    failures: Mapping[str, str] = field(default_factory=dict)

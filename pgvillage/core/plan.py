@@ -1,0 +1,148 @@
+"""Plans: what differs on each target, what would be done, and what stands in the way."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pgvillage.core.address import Address
+from pgvillage.core.change import Action, Change
+from pgvillage.core.ledger import Ledger
+from pgvillage.core.state import State
+from pgvillage.core.step import Step
+
+
+class System(enum.StrEnum):
+    """What kind of live system a target is; each has its own reader and writer."""
+
+    POSTGRES = "postgres"
+    STOLON = "stolon"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetId:
+    """One unit of locking, staleness and failure: a cluster's PostgreSQL, or its state in etcd."""
+
+    cluster: str
+    system: System = System.POSTGRES
+
+    def __str__(self) -> str:
+        return self.cluster if self.system is System.POSTGRES else f"{self.cluster}:{self.system}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A part of a target that could not be read: nothing in it may be concluded to be absent."""
+
+    kind: str
+    prefix: tuple[str, ...]
+    reason: str
+
+    def covers(self, address: Address) -> bool:
+        return self.kind in ("*", address.kind) and address.name[: len(self.prefix)] == self.prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a person should know; `severity` is info, warning or error. No finding changes anything."""
+
+    severity: str
+    message: str
+    address: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A target as it was read at one moment. `inventory` holds what kinds left for each other, by kind."""
+
+    live: Mapping[Address, State]
+    read_at: datetime
+    ledger: Ledger = field(default_factory=Ledger)
+    unread: tuple[Unread, ...] = ()
+    inventory: Mapping[str, object] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def is_unread(self, address: Address) -> bool:
+        return any(unread.covers(address) for unread in self.unread)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Policy's objection to a target's plan. An `approvable` one yields to an approval of the plan's digest."""
+
+    rule: str
+    message: str
+    approvable: bool = True
+    open: bool = False
+
+
+class Status(enum.StrEnum):
+    PLANNED = "planned"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """One target's part of a plan. `changes` holds the held ones too; `steps` only what would be done."""
+
+    target: TargetId
+    status: Status
+    observed_at: datetime | None = None
+    changes: tuple[Change, ...] = ()
+    steps: tuple[Step, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    error: str = ""
+    depends: Mapping[Address, tuple[Address, ...]] = field(default_factory=dict)
+    bookkeeping: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return self.status is Status.PLANNED and not self.unread
+
+    @property
+    def applied_changes(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if not change.held)
+
+    @property
+    def blocked(self) -> bool:
+        return any(not gate.open for gate in self.gates)
+
+    @property
+    def digest(self) -> str:
+        """What an approval approves: 64 hex digits over the changes that would be applied, in any order."""
+        text = "\n".join([str(self.target), *sorted(c.digest_part() for c in self.applied_changes)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything one run found: `scope` is what was asked for, `complete` whether all of it could be read."""
+
+    revision: str
+    targets: tuple[TargetPlan, ...]
+    scope: tuple[str, ...] = ()
+    subject: str = ""
+    dirty: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return all(target.complete for target in self.targets)
+
+    @property
+    def changes(self) -> list[Change]:
+        return [change for target in self.targets for change in target.changes]
+
+
+def count_actions(changes: Iterable[Change]) -> dict[Action, int]:
+    """How many changes there are of each action; every action is a key."""
+    counts = dict.fromkeys(Action, 0)
+    for change in changes:
+        counts[change.action] += 1
+    return counts

@@ -1,0 +1,178 @@
+"""The planner: one target's desired and live states become one plan. The same for every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from pgvillage.core.address import Address
+from pgvillage.core.change import Action, Change, Resource
+from pgvillage.core.ledger import LedgerEntry, LedgerUpdate
+from pgvillage.core.plan import Finding, Snapshot, Status, TargetId, TargetPlan
+from pgvillage.core.state import State
+from pgvillage.core.step import Step
+from pgvillage.engine.diff import diff
+from pgvillage.engine.kind import Context, Desired, Kind
+from pgvillage.engine.order import dependencies, waves
+from pgvillage.engine.policy import Rules, Totals, gates, hold_back, hold_dependents, open_gates
+
+Kinds = Mapping[str, Kind]
+
+
+def resolve(kinds: Kinds, wishes: Iterable[Resource], context: Context) -> tuple[Desired, list[Finding]]:
+    """Let each kind fit its wishes to what exists."""
+    by_kind: dict[str, Desired] = {name: {} for name in kinds}
+    for wish in wishes:
+        by_kind[wish.address.kind][wish.address] = wish
+    desired: Desired = {}
+    findings: list[Finding] = []
+    for name, kind in kinds.items():
+        resolved, found = kind.resolve(by_kind[name], context)
+        desired |= resolved
+        findings += found
+    return desired, findings
+
+
+def plan_target(
+    target: TargetId, kinds: Kinds, desired: Desired, context: Context, rules: Rules, approvals: Collection[str] = ()
+) -> TargetPlan:
+    """The plan of one target: changes with their risk and order, steps, gates."""
+    snapshot = context.snapshot
+    changes = [_judge(kinds, change, context) for change in diff(desired, snapshot)]
+    depends = dependencies(changes, lambda address, state: kinds[address.kind].needs(address, state))
+    subjects = {c.address: kinds[c.address.kind].subject(c.address) for c in changes}
+    changes = hold_dependents(hold_back(changes, rules, snapshot, subjects), depends)
+    applied = [change for change in changes if not change.held]
+    steps = compile_steps(kinds, applied, depends, context)
+    found = gates(changes, rules, _totals(kinds, desired, snapshot, applied))
+    plan = TargetPlan(
+        target=target,
+        status=Status.PLANNED,
+        observed_at=snapshot.read_at,
+        changes=tuple(changes),
+        steps=tuple(steps),
+        findings=snapshot.findings,
+        unread=snapshot.unread,
+        depends=depends,
+    )
+    return replace(plan, gates=open_gates(found, plan.digest, approvals))
+
+
+def _judge(kinds: Kinds, change: Change, context: Context) -> Change:
+    judgement = kinds[change.address.kind].judge(change, context)
+    return replace(
+        change,
+        risk=judgement.risk,
+        impact=judgement.impact,
+        revokes=judgement.revokes,
+        drops=judgement.drops,
+        refused=judgement.refused,
+    )
+
+
+def _totals(kinds: Kinds, desired: Desired, snapshot: Snapshot, applied: Sequence[Change]) -> Totals:
+    if not any(change.drops or change.revokes for change in applied):
+        return Totals(0, 0)
+    ours: list[tuple[Address, State]] = [
+        (address, state)
+        for address, state in snapshot.live.items()
+        if address in desired or address in snapshot.ledger.entries
+    ]
+    return Totals(len(ours), sum(kinds[address.kind].weight(address, state) for address, state in ours))
+
+
+def compile_steps(
+    kinds: Kinds, changes: Sequence[Change], depends: Mapping[Address, Iterable[Address]], context: Context
+) -> list[Step]:
+    """Steps in an order that respects the needs and changes transactions as seldom as it can."""
+    found: list[tuple[int, Step]] = []
+    for number, wave in enumerate(waves(changes, depends)):
+        by_kind: dict[str, list[Change]] = {}
+        for change in wave:
+            by_kind.setdefault(change.address.kind, []).append(change)
+        for name in kinds:
+            if name in by_kind:
+                found += [(number, step) for step in kinds[name].compile(by_kind[name], context)]
+    return _gather([step for _, step in found], depends)
+
+
+def _gather(steps: Sequence[Step], depends: Mapping[Address, Iterable[Address]]) -> list[Step]:
+    """Pull together steps that can share a transaction: take every ready step of one database before the next.
+
+    A step waits for all earlier steps of the addresses its own addresses depend on, and for earlier steps of its own.
+    """
+    remaining: dict[Address, int] = {}
+    for step in steps:
+        for address in step.addresses:
+            remaining[address] = remaining.get(address, 0) + 1
+    needed = [{n for a in step.addresses for n in depends.get(a, ()) if n in remaining} for step in steps]
+    ordered: list[Step] = []
+    pending = list(range(len(steps)))
+    current: tuple[str | None, bool] | None = None
+    while pending:
+        blocked: set[Address] = set()
+        left: list[int] = []
+        took = False
+        for index in pending:
+            step = steps[index]
+            place = (step.database, step.transactional)
+            ready = not any(remaining[n] for n in needed[index]) and not blocked.intersection(step.addresses)
+            if ready and current in (None, place):
+                current = place
+                ordered.append(step)
+                took = True
+                for address in step.addresses:
+                    remaining[address] -= 1
+            else:
+                left.append(index)
+                blocked.update(step.addresses)
+        pending = left
+        if not took:
+            current = None
+    return ordered
+
+
+def ledger_update(
+    desired: Desired,
+    context: Context,
+    changes: Iterable[Change],
+    revision: str,
+    done: Collection[Address] | None = None,
+) -> LedgerUpdate:
+    """What the ledger has to learn: every desired object that is as desired, or will be once `changes` are done.
+
+    `done` limits it to these addresses (those of one transaction); None also records what needed no change.
+    """
+    entries = context.snapshot.ledger.entries
+    pending = {change.address: change for change in changes}
+    rows: dict[Address, LedgerEntry | None] = {}
+    for address, resource in desired.items():
+        change = pending.get(address)
+        if done is not None and address not in done:
+            continue
+        if (change is not None and change.held) or (done is None and change is not None):
+            continue
+        old = entries.get(address)
+        row = _row(resource, change, old, revision)
+        if row is None:
+            if old is not None:
+                rows[address] = None
+        elif old is None or replace(old, revision=row.revision) != row:
+            rows[address] = row
+    return LedgerUpdate(rows, revision)
+
+
+def _row(resource: Resource, change: Change | None, old: LedgerEntry | None, revision: str) -> LedgerEntry | None:
+    if resource.state is None:
+        return None
+    made = old.made if old else bool(change and change.action is Action.CREATE)
+    leaver = resource.leaver
+    return LedgerEntry(
+        wish=resource.wish_fingerprint,
+        made=made,
+        revision=revision,
+        directory=resource.source.directory,
+        disabled_since=leaver.disabled_since if leaver else None,
+        drop_after_days=leaver.drop_after_days if leaver else None,
+        heir=leaver.heir if leaver else None,
+    )

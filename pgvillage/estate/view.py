@@ -1,0 +1,141 @@
+"""One cluster's share of the estate: which documents reach it, with defaults applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pgvillage.core.change import Source
+from pgvillage.core.lookup import GroupQuery, Lookups
+from pgvillage.core.plan import Finding
+from pgvillage.estate.loader import Located, Manifests
+from pgvillage.estate.manifest import Cluster, Group, Job, User
+from pgvillage.estate.manifest.cluster import Authority
+from pgvillage.estate.manifest.common import PrivilegeSet, Selector
+from pgvillage.estate.manifest.database import DatabaseFields
+from pgvillage.estate.manifest.estate import Policy
+from pgvillage.estate.manifest.group import template_attributes
+from pgvillage.estate.people import People, gather_people
+
+BUILT_IN_PROFILES: Mapping[str, PrivilegeSet] = {
+    "reader": PrivilegeSet(database=["CONNECT"], schema=["USAGE"], table=["SELECT"], sequence=["SELECT"]),
+    "writer": PrivilegeSet(
+        database=["CONNECT"],
+        schema=["USAGE"],
+        table=["SELECT", "INSERT", "UPDATE", "DELETE"],
+        sequence=["USAGE", "SELECT", "UPDATE"],
+    ),
+    "owner": PrivilegeSet(database=["ALL"], schema=["ALL"], table=["ALL"], sequence=["ALL"]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredDatabase:
+    name: str
+    spec: DatabaseFields
+    located: Located[object]
+    path: tuple[str | int, ...]
+
+    def source(self, *path: str | int) -> Source:
+        return source_of(self.located, *self.path, *path)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """Everything the estate says about one cluster; pure data for the kinds to expand."""
+
+    name: str
+    located: Located[Cluster]
+    authority: Authority
+    policy: Policy
+    correct: str
+    parameters: Mapping[str, str | bool | int | float | None]
+    databases: tuple[DeclaredDatabase, ...]
+    users: tuple[Located[User], ...]
+    groups: tuple[Located[Group], ...]
+    jobs: tuple[Located[Job], ...]
+    profiles: Mapping[str, PrivilegeSet]
+    default_heir: str | None
+    people: People
+    findings: tuple[Finding, ...]
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.located.document
+
+    @property
+    def declared_roles(self) -> frozenset[str]:
+        """Every role that a manifest or a directory names as its own on this cluster, tombstones included."""
+        documents = {d.document.role for d in (*self.users, *self.groups)}
+        return frozenset(documents | set(self.people.by_role))
+
+
+def source_of(located: Located[object], *path: str | int) -> Source:
+    position = located.at(*path)
+    return Source(position.file, position.line)
+
+
+def group_queries(manifests: Manifests, clusters: Mapping[str, Located[Cluster]]) -> frozenset[GroupQuery]:
+    """What has to be asked of directories before these clusters can be planned."""
+    return frozenset(
+        query_of(located.document)
+        for located in manifests.groups.values()
+        if located.document.spec.members is not None
+        and located.document.spec.members.directory is not None
+        and located.document.spec.ensure == "present"
+        and any(_selects(located.document.spec.clusters, cluster) for cluster in clusters.values())
+    )
+
+
+def query_of(group: Group) -> GroupQuery:
+    members = group.spec.members
+    assert members is not None
+    assert members.directory is not None
+    assert members.group is not None
+    return GroupQuery(members.directory, members.group, members.nested, template_attributes(members.role))
+
+
+def _selects(selector: Selector, cluster: Located[Cluster]) -> bool:
+    metadata = cluster.document.metadata
+    return selector.matches(metadata.name, metadata.labels)
+
+
+def view_cluster(manifests: Manifests, name: str, lookups: Lookups) -> ClusterView:
+    """The view of the cluster `name`; every reference in it has been checked by the loader."""
+    located = manifests.clusters[name]
+    spec = located.document.spec
+    estate = manifests.estate.document.spec if manifests.estate else None
+    defaults = estate.defaults if estate else None
+    policy = estate.policy if estate else Policy()
+    users = tuple(u for u in manifests.users.values() if _selects(u.document.spec.clusters, located))
+    groups = tuple(g for g in manifests.groups.values() if _selects(g.document.spec.clusters, located))
+    people = gather_people(groups, users, lookups, name)
+    return ClusterView(
+        name=name,
+        located=located,
+        authority=spec.authority or (defaults.authority if defaults else None) or Authority(),
+        policy=policy,
+        correct=spec.policy.correct or policy.correct,
+        parameters={**(defaults.parameters if defaults else {}), **spec.postgres.parameters},
+        databases=_databases(manifests, located),
+        users=users,
+        groups=groups,
+        jobs=tuple(j for j in manifests.jobs.values() if _selects(j.document.spec.clusters, located)),
+        profiles={**BUILT_IN_PROFILES, **(estate.profiles if estate else {})},
+        default_heir=defaults.heir if defaults else None,
+        people=people,
+        findings=people.findings,
+    )
+
+
+def _databases(manifests: Manifests, cluster: Located[Cluster]) -> tuple[DeclaredDatabase, ...]:
+    inline = [
+        DeclaredDatabase(spec.name, spec, cluster, ("spec", "databases", index))
+        for index, spec in enumerate(cluster.document.spec.databases)
+    ]
+    documents = [
+        DeclaredDatabase(d.document.database, d.document.spec, d, ("spec",))
+        for d in manifests.databases.values()
+        if _selects(d.document.spec.clusters, cluster)
+    ]
+    return (*inline, *documents)

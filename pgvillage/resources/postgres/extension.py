@@ -1,0 +1,145 @@
+"""Kind extension: extensions with version and schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from pgvillage.core.address import Address, quote_part
+from pgvillage.core.change import Action, Change, Resource, Risk
+from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.state import UNMANAGED, State, Unmanaged
+from pgvillage.core.step import Step
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.estate.manifest.database import ExtensionSpec
+from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.sql import ident, literal, step
+
+ORDER = 50
+
+_SQL = """
+SELECT e.extname, e.extversion, n.nspname
+FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+"""
+_AVAILABLE = """
+SELECT v.name, pg_catalog.array_agg(v.version)
+FROM pg_catalog.pg_available_extension_versions v WHERE v.name = ANY(%s) GROUP BY v.name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionState(State):
+    CONTEXT: ClassVar[frozenset[str]] = frozenset({"cascade"})
+
+    version: str | Unmanaged | None = None
+    schema: str | Unmanaged | None = None
+    cascade: bool = False
+
+
+class Extension(Kind):
+    name = "extension"
+
+    def expand(self, view: ClusterView) -> Iterable[Resource]:
+        for database in view.databases:
+            if database.spec.ensure == "absent":
+                continue
+            for index, item in enumerate(database.spec.extensions):
+                spec = item if isinstance(item, ExtensionSpec) else ExtensionSpec(name=item)
+                state = ExtensionState(spec.version or UNMANAGED, spec.schema_ or UNMANAGED, spec.cascade)
+                wish = state if spec.ensure == "present" else None
+                address = Address(view.name, self.name, (database.name, spec.name))
+                yield Resource(address, wish, database.source("extensions", index), wish=wish)
+
+    def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
+        names = sorted({a.name[1] for a in (r.address for r in self.expand(view))})
+        if names:
+            yield Query("available", _AVAILABLE, parameters=(names,))
+        yield Query("extension", _SQL, each_database=True)
+
+    def parse(self, live: Live) -> Parsed:
+        states: dict[Address, State] = {
+            Address(live.target, self.name, (database, name)): ExtensionState(version, schema)
+            for database, rows in live.by_database.items()
+            for name, version, schema in rows["extension"]
+        }
+        available = {name: frozenset(versions) for name, versions in live.rows.get("available", ())}
+        return Parsed(states, inventory=available)
+
+    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
+        yield Unread(self.name, (database,), reason)
+
+    def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
+        return {a: replace(r, state=_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
+
+    def needs(self, address: Address, state: State) -> Iterable[Address]:
+        yield Address(address.target, "database", address.name[:1])
+        if isinstance(state, ExtensionState) and isinstance(state.schema, str):
+            yield Address(address.target, "schema", (address.name[0], state.schema))
+
+    def judge(self, change: Change, context: Context) -> Judgement:
+        if change.action is Action.DELETE:
+            return Judgement(Risk.DROP, drops=1)
+        return Judgement(
+            Risk.ADDITIVE if change.action is Action.CREATE else Risk.CHANGE, refused=_unavailable(change, context)
+        )
+
+    def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
+        for change in changes:
+            database, bare = change.address.name
+            name, after = ident(bare), change.after
+            if change.action is Action.DELETE:
+                yield step(change.address, f"DROP EXTENSION {name}", database=database)
+                continue
+            assert isinstance(after, ExtensionState)
+            if change.action is Action.CREATE:
+                yield step(change.address, _create(name, after), database=database)
+                continue
+            names = {f.name for f in change.fields}
+            if "version" in names:
+                text = f"ALTER EXTENSION {name} UPDATE TO {literal(str(after.version))}"
+                yield step(change.address, text, database=database)
+            if "schema" in names:
+                text = f"ALTER EXTENSION {name} SET SCHEMA {ident(str(after.schema))}"
+                yield step(change.address, text, database=database)
+
+
+KIND = Extension()
+
+
+def _settle(wish: State | None, live: State | None) -> State | None:
+    if not isinstance(wish, ExtensionState):
+        return wish
+    known = live if isinstance(live, ExtensionState) else ExtensionState()
+    return replace(
+        wish,
+        version=known.version if wish.version is UNMANAGED else wish.version,
+        schema=known.schema if wish.schema is UNMANAGED else wish.schema,
+        cascade=False if isinstance(live, ExtensionState) else wish.cascade,
+    )
+
+
+def _unavailable(change: Change, context: Context) -> str:
+    """Files that the server does not have are found out now and not in the middle of an apply."""
+    available = context.snapshot.inventory.get("extension")
+    name, after = change.address.name[1], change.after
+    if not isinstance(available, dict) or not isinstance(after, ExtensionState):
+        return ""
+    if name not in available:
+        return f"the server has no extension {quote_part(name)}: install its package on every node first"
+    versions = available[name]
+    if isinstance(after.version, str) and after.version not in versions:
+        found = ", ".join(sorted(versions))
+        return f"the server has no version {after.version} of extension {quote_part(name)}, only {found}"
+    return ""
+
+
+def _create(name: str, state: ExtensionState) -> str:
+    words = [f"CREATE EXTENSION {name}"]
+    if isinstance(state.schema, str):
+        words.append(f"SCHEMA {ident(state.schema)}")
+    if isinstance(state.version, str):
+        words.append(f"VERSION {literal(state.version)}")
+    if state.cascade:
+        words.append("CASCADE")
+    return " ".join(words)

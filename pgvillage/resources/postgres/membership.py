@@ -1,0 +1,242 @@
+"""Kind membership: who is a member of which role, and with which options."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pgvillage.core.address import Address, quote_part
+from pgvillage.core.change import Action, Change, Resource, Risk, Source
+from pgvillage.core.plan import Finding
+from pgvillage.core.state import UNMANAGED, State, Unmanaged
+from pgvillage.core.step import Step
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.estate.manifest.common import MemberOf, MembershipOptions
+from pgvillage.estate.view import ClusterView, source_of
+from pgvillage.resources.postgres.leavers import leavers
+from pgvillage.resources.postgres.sql import chunks, ident, idents, step
+
+ORDER = 20
+_OPTIONS_SINCE = 16
+_NAMES_A_STATEMENT = 500
+
+_SQL = """
+SELECT g.rolname, m.rolname, bool_or(a.admin_option), {inherit}, {set}
+FROM pg_catalog.pg_auth_members a
+JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
+JOIN pg_catalog.pg_roles m ON m.oid = a.member
+GROUP BY g.rolname, m.rolname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipState(State):
+    """`inherit` and `set` are None before PostgreSQL 16, which has no such options."""
+
+    admin: bool = False
+    inherit: bool | Unmanaged | None = None
+    set: bool | Unmanaged | None = None
+
+
+class Membership(Kind):
+    name = "membership"
+
+    def expand(self, view: ClusterView) -> Iterable[Resource]:
+        absent = {d.document.role for d in (*view.users, *view.groups) if d.document.spec.ensure == "absent"}
+        claims: dict[tuple[str, str], Resource] = {}
+        for group, member, options, source in _claims(view):
+            if group in absent or member in absent:
+                continue
+            state = MembershipState(
+                admin=options.admin,
+                inherit=UNMANAGED if options.inherit is None else options.inherit,
+                set=UNMANAGED if options.set is None else options.set,
+            )
+            resource = Resource(Address(view.name, self.name, (group, member)), state, source, wish=state)
+            first = claims.setdefault((group, member), resource)
+            if options.admin and isinstance(first.state, MembershipState) and not first.state.admin:
+                claims[group, member] = resource
+        return claims.values()
+
+    def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
+        if capabilities.major >= _OPTIONS_SINCE:
+            text = _SQL.format(inherit="bool_or(a.inherit_option)", set="bool_or(a.set_option)")
+        else:
+            text = _SQL.format(inherit="NULL::boolean", set="NULL::boolean")
+        yield Query("membership", text)
+
+    def parse(self, live: Live) -> Parsed:
+        # A handful of distinct states serve thousands of memberships.
+        shared: dict[tuple[bool, bool | None, bool | None], MembershipState] = {}
+        states: dict[Address, State] = {}
+        for group, member, *options in live.rows["membership"]:
+            key = (options[0], options[1], options[2])
+            state = shared.get(key) or shared.setdefault(key, MembershipState(*key))
+            states[Address(live.target, self.name, (group, member))] = state
+        return Parsed(states)
+
+    def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
+        snapshot, view = context.snapshot, context.view
+        modern = context.capabilities is not None and context.capabilities.major >= _OPTIONS_SINCE
+        resolved: Desired = {}
+        for address, resource in desired.items():
+            live = snapshot.live.get(address)
+            state = _settle(resource.state, live, modern)
+            resolved[address] = resource if state is resource.state else replace(resource, state=state)
+        if view.authority.memberships == "listed":
+            resolved.update(_undeclared(desired, context))
+        return resolved, _foreign_members(resolved, context)
+
+    def needs(self, address: Address, state: State) -> Iterable[Address]:
+        return (Address(address.target, "role", (name,)) for name in address.name)
+
+    def subject(self, address: Address) -> Address:
+        return Address(address.target, "role", (address.name[1],))
+
+    def weight(self, address: Address, state: State) -> int:
+        return 1
+
+    def judge(self, change: Change, context: Context) -> Judgement:
+        if change.action is Action.CREATE:
+            return Judgement(Risk.ADDITIVE)
+        if change.action is Action.DELETE:
+            return Judgement(Risk.ACCESS, revokes=1)
+        loses = any(f.before and not f.after for f in change.fields)
+        return Judgement(Risk.ACCESS if loses else Risk.CHANGE, revokes=int(loses))
+
+    def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
+        grants: dict[tuple[str, str], list[Change]] = defaultdict(list)
+        revokes: dict[str, list[Change]] = defaultdict(list)
+        for change in changes:
+            group = change.address.name[0]
+            if change.action is Action.DELETE:
+                revokes[group].append(change)
+            elif _loses_admin(change) and _no_options(change.after):
+                yield step(
+                    change.address, f"REVOKE ADMIN OPTION FOR {ident(group)} FROM {ident(change.address.name[1])}"
+                )
+            else:
+                grants[group, _with(change)].append(change)
+        for group, found in revokes.items():
+            yield from _merged(found, f"REVOKE {ident(group)} FROM ", "")
+        for (group, options), found in grants.items():
+            yield from _merged(found, f"GRANT {ident(group)} TO ", options)
+
+
+KIND = Membership()
+
+
+def _claims(view: ClusterView) -> Iterator[tuple[str, str, MembershipOptions, Source]]:
+    """Every (group, member) that somebody asks for."""
+    for document in (*view.users, *view.groups):
+        source = source_of(document, "spec", "memberOf")
+        for wish in _options(document.document.spec.member_of):
+            yield wish.role, document.document.role, wish, source
+    for group in view.groups:
+        members = group.document.spec.members
+        for role in (members.roles or ()) if members else ():
+            yield group.document.role, role, MembershipOptions(role=role), source_of(group, "spec", "members", "roles")
+    for person in view.people.by_role.values():
+        for name in person.groups:
+            yield name, person.role, MembershipOptions(role=name), person.source
+        for wish in _options(person.member_of):
+            yield wish.role, person.role, wish, person.source
+
+
+def _options(wishes: MemberOf) -> Iterator[MembershipOptions]:
+    for wish in wishes:
+        yield wish if isinstance(wish, MembershipOptions) else MembershipOptions(role=wish)
+
+
+def _settle(wish: State | None, live: State | None, modern: bool) -> State | None:
+    """PostgreSQL 16 fills in what is not said: INHERIT as the member has it, SET on."""
+    if not isinstance(wish, MembershipState):
+        return wish
+    if not modern:
+        return replace(wish, inherit=None, set=None)
+    old = live if isinstance(live, MembershipState) else MembershipState(inherit=True, set=True)
+    return replace(
+        wish,
+        inherit=old.inherit if wish.inherit is UNMANAGED else wish.inherit,
+        set=old.set if wish.set is UNMANAGED else wish.set,
+    )
+
+
+def _undeclared(desired: Desired, context: Context) -> Desired:
+    """Live memberships that nobody asks for, where the estate is complete about the group or the member."""
+    view = context.view
+    gone = leavers(context)
+    exact_groups = {g.document.role for g in view.groups if g.document.spec.members is not None}
+    exact_groups -= set(view.people.unanswered)
+    # A member whose groups are not all known may be in one of them: nothing of theirs is taken there.
+    unknown = set(view.people.unanswered)
+    members = view.declared_roles | set(gone)
+    found: Desired = {}
+    for address in context.snapshot.live:
+        if address.kind != "membership" or address in desired:
+            continue
+        group, member = address.name
+        if group in unknown or (member not in members and group not in exact_groups) or group == member:
+            continue
+        entry = gone.get(member) or context.snapshot.ledger.entries.get(address)
+        directory = entry.directory if entry else ""
+        position = view.located.at("spec")
+        found[address] = Resource(
+            address,
+            None,
+            Source(position.file, position.line, directory, member if directory else ""),
+            reason=f"directory {directory} names it no more" if directory else "no manifest asks for it",
+            declared=False,
+        )
+    return found
+
+
+def _foreign_members(resolved: Desired, context: Context) -> list[Finding]:
+    """Members of our groups that no manifest names: left alone, but a person should know."""
+    ours = {g.document.role for g in context.view.groups}
+    foreign: dict[str, list[str]] = defaultdict(list)
+    for address in context.snapshot.live:
+        if address.kind == "membership" and address not in resolved and address.name[0] in ours:
+            foreign[address.name[0]].append(quote_part(address.name[1]))
+    return [
+        Finding(
+            "info",
+            f"{quote_part(group)} has members no manifest names, left alone: {', '.join(sorted(names)[:5])}"
+            + (f" and {len(names) - 5} more" if len(names) > 5 else ""),
+            Address(context.view.name, "role", (group,)),
+        )
+        for group, names in sorted(foreign.items())
+    ]
+
+
+def _loses_admin(change: Change) -> bool:
+    return any(f.name == "admin" and f.before and not f.after for f in change.fields)
+
+
+def _no_options(state: State | None) -> bool:
+    return isinstance(state, MembershipState) and state.inherit is None
+
+
+def _with(change: Change) -> str:
+    state = change.after
+    assert isinstance(state, MembershipState)
+    names = {f.name for f in change.fields}
+    if state.inherit is None:
+        return " WITH ADMIN OPTION" if state.admin else ""
+    words = [
+        f"{name.upper()} {'TRUE' if getattr(state, name) else 'FALSE'}"
+        for name in ("admin", "inherit", "set")
+        if name in names and (change.action is not Action.CREATE or _not_default(name, state))
+    ]
+    return f" WITH {', '.join(words)}" if words else ""
+
+
+def _not_default(name: str, state: MembershipState) -> bool:
+    return getattr(state, name) is not (name != "admin")
+
+
+def _merged(changes: Sequence[Change], verb: str, options: str) -> Iterator[Step]:
+    """`GRANT g TO u1, u2, …`: many memberships, one statement."""
+    for part in chunks(list(changes), _NAMES_A_STATEMENT):
+        yield step([c.address for c in part], f"{verb}{idents(c.address.name[1] for c in part)}{options}")

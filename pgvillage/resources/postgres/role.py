@@ -1,0 +1,337 @@
+"""Kind role: attributes, expiry, comment and password of roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, date, datetime, time
+from typing import Any, ClassVar
+
+from pgvillage.core.address import Address, quote_part
+from pgvillage.core.change import Action, Change, Leaver, Resource, Risk, Source
+from pgvillage.core.plan import Finding
+from pgvillage.core.secret import Secret, SecretRef
+from pgvillage.core.state import UNMANAGED, State, Unmanaged
+from pgvillage.core.step import Step, Verifier
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.estate.manifest.common import RoleAttributes
+from pgvillage.estate.manifest.user import Auth, UserSpec
+from pgvillage.estate.people import Person
+from pgvillage.estate.view import ClusterView, source_of
+from pgvillage.resources.postgres.drop_role import drop_steps
+from pgvillage.resources.postgres.leavers import is_due, leavers
+from pgvillage.resources.postgres.scram import matches
+from pgvillage.resources.postgres.sql import ident, literal, step
+
+ORDER = 10
+
+# %s: pg_authid and its verifier where we may read it, else pg_roles and no verifier
+_SQL = """
+SELECT r.rolname, r.rolcanlogin, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit, r.rolreplication,
+       r.rolbypassrls, r.rolconnlimit,
+       CASE WHEN r.rolvaliduntil = 'infinity' THEN NULL
+            ELSE to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
+       d.description, {password}
+FROM {table} r
+LEFT JOIN pg_catalog.pg_shdescription d
+       ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+WHERE r.rolname !~ '^pg_'
+"""
+_PASSWORD = """CASE WHEN r.rolpassword IS NULL THEN 'none'
+            WHEN r.rolpassword NOT LIKE 'SCRAM-SHA-256$%%' THEN 'md5'
+            WHEN r.rolname = ANY(%s) THEN r.rolpassword
+            ELSE 'scram' END"""
+_FLAGS = {
+    "login": "LOGIN",
+    "superuser": "SUPERUSER",
+    "createdb": "CREATEDB",
+    "createrole": "CREATEROLE",
+    "inherit": "INHERIT",
+    "replication": "REPLICATION",
+    "bypassrls": "BYPASSRLS",
+}
+_MIGHTY = ("superuser", "createrole", "replication", "bypassrls")
+
+
+@dataclass(frozen=True, slots=True)
+class RoleState(State):
+    """`valid_until` is UTC text or None for no end; `password` one of none, scram, md5, unknown, or `new`."""
+
+    SENSITIVE: ClassVar[frozenset[str]] = frozenset({"password"})
+    CONTEXT: ClassVar[frozenset[str]] = frozenset({"secret"})
+
+    login: bool
+    superuser: bool = False
+    createdb: bool = False
+    createrole: bool = False
+    inherit: bool = True
+    replication: bool = False
+    bypassrls: bool = False
+    connection_limit: int = -1
+    valid_until: str | None = None
+    comment: str | Unmanaged | None = None
+    password: str | Unmanaged = "none"
+    secret: str | None = None
+
+
+class Role(Kind):
+    name = "role"
+
+    def expand(self, view: ClusterView) -> Iterable[Resource]:
+        for user in view.users:
+            spec = user.document.spec
+            source = source_of(user, "spec", "role" if spec.role else "clusters")
+            heir = spec.heir or view.default_heir
+            state = _user_state(spec) if spec.ensure == "present" else None
+            yield Resource(_address(view, user.document.role), state, source, heir=heir, wish=state)
+        for group in view.groups:
+            group_spec = group.document.spec
+            source = source_of(group, "spec", "role" if group_spec.role else "clusters")
+            heir = group_spec.heir or view.default_heir
+            wanted = _state(group_spec, group_spec.login) if group_spec.ensure == "present" else None
+            yield Resource(_address(view, group.document.role), wanted, source, heir=heir, wish=wanted)
+        documents = {d.document.role for d in (*view.users, *view.groups)}
+        for person in view.people.by_role.values():
+            if person.role not in documents:
+                yield _person(view, person)
+
+    def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
+        if capabilities.reads_verifiers:
+            with_secret = [u.document.role for u in view.users if u.document.spec.auth]
+            text = _SQL.format(table="pg_catalog.pg_authid", password=_PASSWORD)
+            yield Query("role", text, parameters=(with_secret,))
+        else:
+            yield Query("role", _SQL.format(table="pg_catalog.pg_roles", password="'unknown'"))
+
+    def parse(self, live: Live) -> Parsed:
+        states: dict[Address, State] = {}
+        verifiers: dict[str, Secret] = {}
+        for name, *attributes, password in live.rows["role"]:
+            if password.startswith("SCRAM-SHA-256$"):
+                verifiers[name] = Secret(password)
+                password = "scram"  # noqa: PLW2901 - the verifier itself goes no further than `verifiers`
+            states[Address(live.target, "role", (name,))] = RoleState(*attributes, password=password)
+        return Parsed(states, inventory=verifiers)
+
+    def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
+        resolved: Desired = {}
+        findings: list[Finding] = []
+        for address, resource in desired.items():
+            live = context.snapshot.live.get(address)
+            assert live is None or isinstance(live, RoleState)
+            fault = _claims_the_mighty(address, resource, live, context)
+            if fault:
+                findings.append(fault)
+                continue
+            if isinstance(resource.state, RoleState):
+                state, found = _settle(resource.state, live, address, context)
+                findings += found
+                resource = replace(resource, state=state)  # noqa: PLW2901
+            resolved[address] = resource
+        _add_leavers(resolved, context)
+        return resolved, findings
+
+    def judge(self, change: Change, context: Context) -> Judgement:
+        refused = _protected(change, context)
+        before, after = change.before, change.after
+        if change.action is Action.DELETE:
+            return Judgement(Risk.DROP, drops=1, refused=refused or _undroppable(context))
+        if not isinstance(before, RoleState):
+            return Judgement(Risk.ADDITIVE, refused=refused)
+        assert isinstance(after, RoleState)
+        lost = [f.name for f in change.fields if f.name in _FLAGS and f.before and not f.after and f.name != "inherit"]
+        risk = Risk.ACCESS if lost else Risk.CHANGE
+        return Judgement(risk, revokes=int("login" in lost), refused=refused)
+
+    def weight(self, address: Address, state: State) -> int:
+        return int(isinstance(state, RoleState) and state.login)
+
+    def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
+        for change in changes:
+            role = ident(change.address.name[0])
+            if change.action is Action.DELETE:
+                yield from drop_steps(change, context)
+                continue
+            after = change.after
+            assert isinstance(after, RoleState)
+            verb = "CREATE" if change.action is Action.CREATE else "ALTER"
+            options = _options(change, after)
+            if options or verb == "CREATE":
+                yield step(change.address, " ".join([verb, "ROLE", role, *options]))
+            names = {f.name for f in change.fields}
+            if "password" in names:
+                yield step(change.address, f"ALTER ROLE {role} PASSWORD ", *_password(change, after))
+            if "comment" in names and (after.comment is not None or change.before is not None):
+                text = "NULL" if after.comment is None else literal(str(after.comment))
+                yield step(change.address, f"COMMENT ON ROLE {role} IS {text}")
+            if change.before is not None and "login" in names and not after.login:
+                yield _end_sessions(change)
+
+
+KIND = Role()
+
+
+def _address(view: ClusterView, role: str) -> Address:
+    return Address(view.name, "role", (role,))
+
+
+def _state(spec: RoleAttributes, login: bool, **more: Any) -> RoleState:
+    return RoleState(
+        login=login,
+        superuser=spec.superuser,
+        createdb=spec.createdb,
+        createrole=spec.createrole,
+        inherit=spec.inherit,
+        replication=spec.replication,
+        bypassrls=spec.bypassrls,
+        connection_limit=spec.connection_limit,
+        comment=spec.comment if spec.comment is not None else UNMANAGED,
+        **{"password": UNMANAGED, **more},
+    )
+
+
+def _user_state(spec: UserSpec) -> RoleState:
+    password, secret = _wished_password(spec.auth)
+    return _state(spec, spec.login, valid_until=utc_text(spec.valid_until), password=password, secret=secret)
+
+
+def _wished_password(auth: Auth | None) -> tuple[str | Unmanaged, str | None]:
+    if auth is None:
+        return UNMANAGED, None
+    if auth.password is not None:
+        return "scram", auth.password.secret
+    return "none", None
+
+
+def utc_text(moment: datetime | date | None) -> str | None:
+    """`2027-06-30T00:00:00Z`; a time without a zone is UTC."""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time(), UTC)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _person(view: ClusterView, person: Person) -> Resource:
+    state = RoleState(login=True, connection_limit=person.connection_limit, comment=UNMANAGED, password=UNMANAGED)
+    leaver = Leaver(None, person.on_leave.days, person.on_leave.heir or view.default_heir)
+    return Resource(_address(view, person.role), state, person.source, wish=state, leaver=leaver)
+
+
+def _claims_the_mighty(
+    address: Address, resource: Resource, live: RoleState | None, context: Context
+) -> Finding | None:
+    """A directory must not take over a role with power that it did not make: its entries are not ours to trust."""
+    if not resource.source.directory or live is None or address in context.snapshot.ledger.entries:
+        return None
+    ours = context.capabilities.role if context.capabilities else ""
+    if any(getattr(live, flag) for flag in _MIGHTY) or address.name[0] in ("postgres", ours):
+        return Finding(
+            "error",
+            f"{resource.source} asks for role {quote_part(address.name[0])}, which exists and has special rights: "
+            "left alone. Declare it in a manifest, or rename the directory's entry",
+            address,
+        )
+    return None
+
+
+def _settle(
+    wish: RoleState, live: RoleState | None, address: Address, context: Context
+) -> tuple[RoleState, list[Finding]]:
+    """The wish with every "as it is" filled in, and the password compared with the verifier."""
+    if live is not None and context.view.authority.roles == "none":
+        return live, []
+    state = wish
+    if wish.comment is UNMANAGED:
+        state = replace(state, comment=live.comment if live else None)
+    if wish.password is UNMANAGED:
+        return replace(state, password=live.password if live else "none", secret=None), []
+    if live is not None and live.password == "unknown":
+        text = "the account may not read pg_authid: the password is not compared"
+        return replace(state, password="unknown"), [Finding("info", text, address)]
+    if wish.secret is None:
+        return state, []
+    secret = context.secrets.get(wish.secret)
+    if secret is None:
+        current = live.password if live else "none"
+        text = f"secret {wish.secret!r} is not available here: the password is not compared or set"
+        return replace(state, password=current, secret=None), [Finding("warning", text, address)]
+    verifiers = context.snapshot.inventory.get("role")
+    verifier = verifiers.get(address.name[0]) if isinstance(verifiers, dict) else None
+    same = verifier is not None and matches(secret, verifier)
+    return replace(state, password="scram" if same else "new"), []
+
+
+def _add_leavers(resolved: Desired, context: Context) -> None:
+    for role, entry in leavers(context).items():
+        address = Address(context.view.name, "role", (role,))
+        live = context.snapshot.live.get(address)
+        source = context.view.located.at("spec")
+        resource = Resource(
+            address,
+            None,
+            Source(source.file, source.line, entry.directory, role),
+            reason=f"no group of directory {entry.directory} names it any more",
+            heir=entry.heir,
+            declared=False,
+        )
+        if isinstance(live, RoleState) and not is_due(entry, context):
+            since = entry.disabled_since or context.now
+            resource = replace(
+                resource,
+                state=replace(live, login=False),
+                wish=RoleState(login=False),
+                leaver=Leaver(since, entry.drop_after_days, entry.heir),
+            )
+        resolved[address] = resource
+
+
+def _protected(change: Change, context: Context) -> str:
+    """The roles that nothing may lock out: the one we connect as, postgres, and who replicates."""
+    role, before = change.address.name[0], change.before
+    if not isinstance(before, RoleState):
+        return ""
+    ours = context.capabilities.role if context.capabilities else ""
+    loses = change.action is Action.DELETE or any(
+        f.name in ("login", "superuser", "createrole") and f.before and not f.after for f in change.fields
+    )
+    if role in (ours, "postgres") and loses:
+        return f"{quote_part(role)} is protected: it is " + (
+            "the role PgVillage connects as" if role == ours else "postgres"
+        )
+    if change.action is Action.DELETE and before.replication:
+        return f"{quote_part(role)} is protected: it may replicate. Take REPLICATION away first if it should go"
+    return ""
+
+
+def _undroppable(context: Context) -> str:
+    capabilities = context.capabilities
+    closed = [name for name, open_ in (capabilities.databases if capabilities else {}).items() if not open_]
+    if closed:
+        return f"a role is dropped only when every database could be reached; not reached: {', '.join(sorted(closed))}"
+    return ""
+
+
+def _options(change: Change, after: RoleState) -> list[str]:
+    """The attribute clauses of what differs; a new role names every one, so that nothing hangs on defaults."""
+    changed = {f.name for f in change.fields} if change.before is not None else {f.name for f in fields(after)}
+    options = [word if getattr(after, name) else f"NO{word}" for name, word in _FLAGS.items() if name in changed]
+    if "connection_limit" in changed:
+        options.append(f"CONNECTION LIMIT {after.connection_limit}")
+    if "valid_until" in changed and (after.valid_until or change.before is not None):
+        options.append(f"VALID UNTIL {literal(after.valid_until or 'infinity')}")
+    return options
+
+
+def _password(change: Change, after: RoleState) -> tuple[str | Verifier, ...]:
+    if after.password == "none" or after.secret is None:
+        return ("NULL",)
+    return (Verifier(SecretRef(after.secret), change.address.name[0]),)
+
+
+def _end_sessions(change: Change) -> Step:
+    """Outside the transaction, so that NOLOGIN is committed and nobody comes back in between."""
+    role = literal(change.address.name[0])
+    text = f"SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity WHERE usename = {role}"
+    return step(change.address, text, transactional=False)

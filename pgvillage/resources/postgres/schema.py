@@ -1,0 +1,113 @@
+"""Kind schema: schemas with owner and comment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pgvillage.core.address import Address, quote_part
+from pgvillage.core.change import Action, Change, Resource, Risk
+from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.state import UNMANAGED, State, Unmanaged
+from pgvillage.core.step import Step
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.sql import ident, literal, step
+
+ORDER = 40
+
+_SQL = """
+SELECT n.nspname, o.rolname, d.description
+FROM pg_catalog.pg_namespace n
+LEFT JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner
+LEFT JOIN pg_catalog.pg_description d
+       ON d.objoid = n.oid AND d.classoid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.objsubid = 0
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState(State):
+    owner: str | Unmanaged | None = None
+    comment: str | Unmanaged | None = None
+
+
+class Schema(Kind):
+    name = "schema"
+
+    def expand(self, view: ClusterView) -> Iterable[Resource]:
+        for database in view.databases:
+            if database.spec.ensure == "absent":
+                continue
+            for index, spec in enumerate(database.spec.schemas):
+                state = SchemaState(
+                    UNMANAGED if spec.owner is None else spec.owner,
+                    UNMANAGED if spec.comment is None else spec.comment,
+                )
+                wish = state if spec.ensure == "present" else None
+                address = Address(view.name, self.name, (database.name, spec.name))
+                yield Resource(address, wish, database.source("schemas", index), wish=wish)
+
+    def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
+        yield Query("schema", _SQL, each_database=True)
+
+    def parse(self, live: Live) -> Parsed:
+        return Parsed(
+            {
+                Address(live.target, self.name, (database, name)): SchemaState(owner, comment)
+                for database, rows in live.by_database.items()
+                for name, owner, comment in rows["schema"]
+            }
+        )
+
+    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
+        yield Unread(self.name, (database,), reason)
+
+    def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
+        return {a: replace(r, state=_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
+
+    def needs(self, address: Address, state: State) -> Iterable[Address]:
+        yield Address(address.target, "database", address.name[:1])
+        if isinstance(state, SchemaState) and isinstance(state.owner, str):
+            yield Address(address.target, "role", (state.owner,))
+
+    def judge(self, change: Change, context: Context) -> Judgement:
+        if change.action is Action.CREATE:
+            return Judgement(Risk.ADDITIVE)
+        if change.action is Action.DELETE:
+            refused = f"{quote_part(change.address.name[1])} is protected" if change.address.name[1] == "public" else ""
+            return Judgement(Risk.DROP, drops=1, refused=refused)
+        return Judgement(Risk.CHANGE)
+
+    def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
+        for change in changes:
+            database, bare = change.address.name
+            name, after = ident(bare), change.after
+            if change.action is Action.DELETE:
+                # No CASCADE: a schema that still holds something stops here with PostgreSQL's own words.
+                yield step(change.address, f"DROP SCHEMA {name}", database=database)
+                continue
+            assert isinstance(after, SchemaState)
+            names = {f.name for f in change.fields}
+            # A new database brings `public` along from its template.
+            if change.action is Action.CREATE and bare != "public":
+                owner = f" AUTHORIZATION {ident(after.owner)}" if isinstance(after.owner, str) else ""
+                yield step(change.address, f"CREATE SCHEMA {name}{owner}", database=database)
+            elif "owner" in names and isinstance(after.owner, str):
+                yield step(change.address, f"ALTER SCHEMA {name} OWNER TO {ident(after.owner)}", database=database)
+            if "comment" in names and (after.comment is not None or change.before is not None):
+                text = "NULL" if after.comment is None else literal(str(after.comment))
+                yield step(change.address, f"COMMENT ON SCHEMA {name} IS {text}", database=database)
+
+
+KIND = Schema()
+
+
+def _settle(wish: State | None, live: State | None) -> State | None:
+    if not isinstance(wish, SchemaState):
+        return wish
+    known = live if isinstance(live, SchemaState) else SchemaState()
+    return SchemaState(
+        known.owner if wish.owner is UNMANAGED else wish.owner,
+        known.comment if wish.comment is UNMANAGED else wish.comment,
+    )

@@ -1,0 +1,148 @@
+"""Kind setting: ALTER ROLE … SET, ALTER ROLE … IN DATABASE … SET and ALTER DATABASE … SET."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pgvillage.core.address import Address
+from pgvillage.core.change import Change, Resource, Risk, Source
+from pgvillage.core.plan import Finding
+from pgvillage.core.state import State
+from pgvillage.core.step import Step
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.estate.manifest.common import Scalar, text_of
+from pgvillage.estate.view import ClusterView, source_of
+from pgvillage.resources.postgres.guc import Guc, canonical_value, parse_config, problem, value_sql
+from pgvillage.resources.postgres.sql import ident, step
+
+ORDER = 60
+
+_SQL = """
+SELECT coalesce(r.rolname, ''), coalesce(d.datname, ''), s.setconfig
+FROM pg_catalog.pg_db_role_setting s
+LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingState(State):
+    """Values by parameter, as PostgreSQL stores them."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def as_fields(self) -> Mapping[str, Any]:
+        return self.values
+
+
+class Setting(Kind):
+    """Addresses are (role, database); an empty role means every role, an empty database every database."""
+
+    name = "setting"
+
+    def expand(self, view: ClusterView) -> Iterable[Resource]:
+        for document in (*view.users, *view.groups):
+            spec, role = document.document.spec, document.document.role
+            if spec.ensure == "absent":
+                continue
+            if spec.settings:
+                yield _wish(view, role, "", spec.settings, source_of(document, "spec", "settings"))
+            for database, settings in spec.database_settings.items():
+                yield _wish(view, role, database, settings, source_of(document, "spec", "databaseSettings", database))
+        for entry in view.databases:
+            if entry.spec.ensure == "present" and entry.spec.settings is not None:
+                yield _wish(view, "", entry.name, entry.spec.settings, entry.source("settings"))
+
+    def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
+        yield Query("setting", _SQL)
+
+    def parse(self, live: Live) -> Parsed:
+        return Parsed(
+            {
+                Address(live.target, self.name, (role, database)): SettingState(parse_config(config))
+                for role, database, config in live.rows["setting"]
+            }
+        )
+
+    def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
+        catalogue = context.snapshot.inventory.get("parameter")
+        gucs: Mapping[str, Guc] = catalogue if isinstance(catalogue, dict) else {}
+        resolved = {a: _settle(r, context.snapshot.live.get(a), gucs) for a, r in desired.items()}
+        if context.view.authority.roles == "listed":
+            resolved |= _undeclared(desired, context)
+        return resolved, []
+
+    def needs(self, address: Address, state: State) -> Iterable[Address]:
+        for kind, name in zip(("role", "database"), address.name, strict=True):
+            if name:
+                yield Address(address.target, kind, (name,))
+
+    def subject(self, address: Address) -> Address:
+        role, database = address.name
+        return Address(address.target, *(("role", (role,)) if role else ("database", (database,))))
+
+    def judge(self, change: Change, context: Context) -> Judgement:
+        catalogue = context.snapshot.inventory.get("parameter")
+        gucs: Mapping[str, Guc] = catalogue if isinstance(catalogue, dict) else {}
+        wrong = [
+            problem(gucs.get(f.name.lower()), f.name, f.after) for f in change.fields if gucs and f.after is not None
+        ]
+        return Judgement(Risk.CHANGE, refused="; ".join(filter(None, wrong)))
+
+    def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
+        for change in changes:
+            for entry in change.fields:
+                name = ".".join(map(ident, entry.name.split(".")))
+                if entry.after is None:
+                    yield step(change.address, f"{_whose(change.address)} RESET {name}")
+                else:
+                    value = value_sql(entry.name, entry.after)
+                    yield step(change.address, f"{_whose(change.address)} SET {name} = {value}")
+
+
+KIND = Setting()
+
+
+def _wish(view: ClusterView, role: str, database: str, settings: Mapping[str, Scalar], source: Source) -> Resource:
+    state = SettingState({name: text_of(value) for name, value in settings.items()})
+    return Resource(Address(view.name, "setting", (role, database)), state, source, wish=state)
+
+
+def _settle(resource: Resource, live: State | None, gucs: Mapping[str, Guc]) -> Resource:
+    """Where live says the same in other words, take its words. An empty wish is the same as none."""
+    assert isinstance(resource.state, SettingState)
+    stored = live.values if isinstance(live, SettingState) else {}
+    spelt = {name.lower(): (name, value) for name, value in stored.items()}
+    values: dict[str, str] = {}
+    for name, value in resource.state.values.items():
+        known = spelt.get(name.lower())
+        guc = gucs.get(name.lower())
+        if known and canonical_value(guc, known[1]) == canonical_value(guc, value):
+            values[known[0]] = known[1]
+        else:
+            values[known[0] if known else name] = value
+    return replace(resource, state=SettingState(values) if values else None)
+
+
+def _undeclared(desired: Desired, context: Context) -> Desired:
+    """Settings that somebody gave a declared role by hand; a rogue search_path is worth seeing."""
+    view = context.view
+    documents = {d.document.role: d for d in (*view.users, *view.groups) if d.document.spec.ensure == "present"}
+    found: Desired = {}
+    for address in context.snapshot.live:
+        if address.kind == "setting" and address not in desired and address.name[0] in view.declared_roles:
+            document = documents.get(address.name[0])
+            if address.name[0] in view.people.by_role or document:
+                person = view.people.by_role.get(address.name[0])
+                source = source_of(document, "spec") if document else person.source if person else Source()
+                found[address] = Resource(address, None, source, "no manifest asks for it", declared=False)
+    return found
+
+
+def _whose(address: Address) -> str:
+    role, database = address.name
+    if not role:
+        return f"ALTER DATABASE {ident(database)}"
+    return f"ALTER ROLE {ident(role)}" + (f" IN DATABASE {ident(database)}" if database else "")
