@@ -46,7 +46,6 @@ class Live:
     """
 
     target: str
-    capabilities: Capabilities
     rows: Mapping[str, Rows]
-    by_database: Mapping[str, Mapping[str, Rows]]
+    by_database: Mapping[str, Mapping[str, Rows]] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)

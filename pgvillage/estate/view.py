@@ -64,9 +64,14 @@ class ClusterView:
         return self.located.document
 
     @property
+    def role_documents(self) -> tuple[Located[User] | Located[Group], ...]:
+        """Users and groups: every document that declares a role."""
+        return (*self.users, *self.groups)
+
+    @property
     def declared_roles(self) -> frozenset[str]:
         """Every role that a manifest or a directory names as its own on this cluster, tombstones included."""
-        documents = {d.document.role for d in (*self.users, *self.groups)}
+        documents = {d.document.role for d in self.role_documents}
         return frozenset(documents | set(self.people.by_role))
 
 

@@ -43,7 +43,7 @@ class Membership(Kind):
     name = "membership"
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
-        absent = {d.document.role for d in (*view.users, *view.groups) if d.document.spec.ensure == "absent"}
+        absent = {d.document.role for d in view.role_documents if d.document.spec.ensure == "absent"}
         claims: dict[tuple[str, str], Resource] = {}
         for group, member, options, source in _claims(view):
             if group in absent or member in absent:
@@ -129,7 +129,7 @@ KIND = Membership()
 
 def _claims(view: ClusterView) -> Iterator[tuple[str, str, MembershipOptions, Source]]:
     """Every (group, member) that somebody asks for."""
-    for document in (*view.users, *view.groups):
+    for document in view.role_documents:
         source = source_of(document, "spec", "memberOf")
         for wish in _options(document.document.spec.member_of):
             yield wish.role, document.document.role, wish, source

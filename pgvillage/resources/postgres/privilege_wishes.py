@@ -40,7 +40,7 @@ _Piece = tuple[tuple[str, str, str], str, str, frozenset[str], Source]
 
 
 def _of_roles(view: ClusterView) -> Iterator[_Piece]:
-    for document in (*view.users, *view.groups):
+    for document in view.role_documents:
         spec = document.document.spec
         if spec.ensure == "absent":
             continue

@@ -90,7 +90,7 @@ class Role(Kind):
             heir = group_spec.heir or view.default_heir
             wanted = _state(group_spec, group_spec.login) if group_spec.ensure == "present" else None
             yield Resource(_address(view, group.document.role), wanted, source, heir=heir, wish=wanted)
-        documents = {d.document.role for d in (*view.users, *view.groups)}
+        documents = {d.document.role for d in view.role_documents}
         for person in view.people.by_role.values():
             if person.role not in documents:
                 yield _person(view, person)
@@ -110,7 +110,7 @@ class Role(Kind):
             if password.startswith("SCRAM-SHA-256$"):
                 verifiers[name] = Secret(password)
                 password = "scram"  # noqa: PLW2901 - the verifier itself goes no further than `verifiers`
-            states[Address(live.target, "role", (name,))] = RoleState(*attributes, password=password)
+            states[Address(live.target, "role", (name,))] = _live(attributes, password)
         return Parsed(states, inventory=verifiers)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
@@ -169,6 +169,10 @@ class Role(Kind):
 
 
 KIND = Role()
+
+
+def _live(attributes: Sequence[Any], password: str) -> RoleState:
+    return RoleState(*[*attributes, password])
 
 
 def _address(view: ClusterView, role: str) -> Address:

@@ -43,7 +43,7 @@ class Setting(Kind):
     name = "setting"
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
-        for document in (*view.users, *view.groups):
+        for document in view.role_documents:
             spec, role = document.document.spec, document.document.role
             if spec.ensure == "absent":
                 continue
@@ -129,7 +129,7 @@ def _settle(resource: Resource, live: State | None, gucs: Mapping[str, Guc]) -> 
 def _undeclared(desired: Desired, context: Context) -> Desired:
     """Settings that somebody gave a declared role by hand; a rogue search_path is worth seeing."""
     view = context.view
-    documents = {d.document.role: d for d in (*view.users, *view.groups) if d.document.spec.ensure == "present"}
+    documents = {d.document.role: d for d in view.role_documents if d.document.spec.ensure == "present"}
     found: Desired = {}
     for address in context.snapshot.live:
         if address.kind == "setting" and address not in desired and address.name[0] in view.declared_roles:

@@ -1,0 +1,162 @@
+"""Connecting to PostgreSQL: which hosts a credential may go to, how strictly, with which session."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pgvillage.clients.secrets import read_secret
+from pgvillage.core.errors import CredentialRefused, ReadError
+from pgvillage.settings import SSL_MODES, Credential, SslMode, Timeouts
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+    from psycopg.rows import TupleRow
+
+DEFAULT_PORT = 5432
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A cluster as the estate and the settings describe it, before anything is sent to it.
+
+    `hosts` are HOST[:PORT], [IPV6][:PORT] or a socket folder; `credential_name` is for messages.
+    """
+
+    cluster: str
+    hosts: Sequence[str]
+    credential_name: str
+    credential: Credential
+    sslmode: SslMode | None
+    timeouts: Timeouts
+
+    @cached_property
+    def addresses(self) -> list[tuple[str, int]]:
+        return [split_host(host) for host in self.hosts]
+
+    def check(self) -> None:
+        """Raises CredentialRefused when the credential is not meant for one of the hosts: before a packet leaves."""
+        for host, port in self.addresses:
+            if not any(_matches(pattern, host, port) for pattern in self.credential.hosts):
+                raise CredentialRefused(
+                    f"{self.cluster}: credential {self.credential_name!r} may not be sent to {host}:{port}; "
+                    f"the settings allow {', '.join(self.credential.hosts)}"
+                )
+
+    @property
+    def tls(self) -> SslMode:
+        """The stricter of manifest and settings."""
+        return max(self.sslmode or "disable", self.credential.sslmode, key=SSL_MODES.index)
+
+    def conninfo(self, database: str, *, application: str, options: str, primary: bool = True) -> dict[str, str | int]:
+        """Libpq parameters, the password left out. Nothing is taken from service or password files."""
+        credential = self.credential
+        parameters: dict[str, str | int] = {
+            "host": ",".join(host for host, _ in self.addresses),
+            "port": ",".join(str(port) for _, port in self.addresses),
+            "dbname": database,
+            "user": credential.user,
+            "sslmode": self.tls,
+            "connect_timeout": max(2, round(self.timeouts.connect)),
+            "application_name": application,
+            "options": options,
+            "passfile": "/dev/null",
+            "gssencmode": "disable",
+            "client_encoding": "UTF8",
+            "target_session_attrs": "read-write" if primary else "any",
+            "keepalives_idle": 30,
+            "tcp_user_timeout": 60_000,
+        }
+        for key in ("sslrootcert", "sslcert", "sslkey"):
+            if (value := getattr(credential, key)) is not None:
+                parameters[key] = str(value)
+        if self.tls not in ("verify-ca", "verify-full") and not all(_local(host) for host, _ in self.addresses):
+            # Without a verified server, a password in clear text would go to whoever answers.
+            parameters["require_auth"] = "!password,!gss,!sspi"
+        return parameters
+
+
+def split_host(text: str) -> tuple[str, int]:
+    """`[::1]:5433` as ("::1", 5433); a socket folder may carry a port too."""
+    match = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(?::([0-9]{1,5}))?", text)
+    if not match or (match[2] and not 0 < int(match[2]) < 65536):
+        raise CredentialRefused(f"{text!r} is not HOST:PORT")
+    return match[1].strip("[]"), int(match[2] or DEFAULT_PORT)
+
+
+def _matches(pattern: str, host: str, port: int) -> bool:
+    """`*` stands for anything within one label; a pattern without a port allows 5432 alone."""
+    if not pattern.startswith("/") and not re.search(r"(?<!:):[0-9*]+$|\]:[0-9*]+$", pattern):
+        pattern = f"{pattern}:{DEFAULT_PORT}"
+    shown = f"[{host}]" if ":" in host else host
+    regex = "".join("[^.:]*" if char == "*" else re.escape(char) for char in pattern.lower())
+    candidates = (host, f"{host}:{port}") if host.startswith("/") else (f"{shown}:{port}".lower(),)
+    return any(re.fullmatch(regex, text) for text in candidates)
+
+
+def _local(host: str) -> bool:
+    if host.startswith("/") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def connect(
+    endpoint: Endpoint, database: str | None, *, application: str, settings: dict[str, str], primary: bool = True
+) -> AsyncConnection[TupleRow]:
+    """An autocommit connection to the primary among the hosts (any host when not `primary`).
+
+    Raises CredentialRefused, SecretError, or ReadError with every host's reason.
+    """
+    import psycopg
+
+    endpoint.check()
+    credential = endpoint.credential
+    password = None
+    if credential.password is not None:
+        password = read_secret(credential.password, f"credential {endpoint.credential_name!r}").reveal()
+    parameters: dict[str, Any] = endpoint.conninfo(
+        database or credential.database,
+        application=application,
+        options=" ".join(f"-c {name}={_option(value)}" for name, value in settings.items()),
+        primary=primary,
+    )
+    try:
+        return await psycopg.AsyncConnection.connect(
+            "", autocommit=True, password=password, prepare_threshold=None, **parameters
+        )
+    except psycopg.Error as error:
+        raise ReadError(endpoint.cluster, _why(error, database or credential.database)) from None
+
+
+def _option(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+_HINTS = (
+    ("password authentication failed", "check the credential's user and password in the settings"),
+    ("no password supplied", "the server asks for a password: give the credential one in the settings"),
+    ("no pg_hba.conf entry", "the server's pg_hba.conf does not admit this user from here"),
+    ("certificate has expired", "renew the server's certificate"),
+    ("certificate verify failed", "the server's certificate does not chain to the credential's sslrootcert"),
+    ("root certificate file", "name the CA file as the credential's sslrootcert, or set `sslrootcert: system`"),
+    ("does not match host name", "the server's certificate is for another name: connect by that name"),
+    ("server does not support SSL", "switch ssl on at the server, or lower the credential's sslmode knowingly"),
+    ("session is read-only", "none of the hosts is a primary: is a failover going on?"),
+    ("Connection refused", "is PostgreSQL running there, and does it listen on this address?"),
+    ("timeout expired", "the host does not answer: is there a firewall between?"),
+    ("does not exist", "check the name in the estate and the settings"),
+)
+
+
+def _why(error: Exception, database: str) -> str:
+    """Libpq's words on one line, and what to do about the commonest."""
+    text = " ".join(str(error).split())
+    hint = next((hint for words, hint in _HINTS if words in text), "")
+    return f"cannot connect to database {database!r}: {text}" + (f"; {hint}" if hint else "")

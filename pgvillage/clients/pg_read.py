@@ -1,0 +1,159 @@
+"""Reading PostgreSQL: one snapshot for each database, all questions of it in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pgvillage.clients.pg_connect import Endpoint, connect
+from pgvillage.clients.pg_ledger import READ_ROWS, READ_TARGET, parse_ledger
+from pgvillage.core.errors import ReadError
+from pgvillage.core.ledger import Ledger
+from pgvillage.core.live import Capabilities, Live, Query, Rows
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+    from psycopg.rows import TupleRow
+
+OLDEST = 13
+_PARALLEL_DATABASES = 4
+
+_PROBE = """
+SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.rolcreaterole,
+       pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT'),
+       pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT')
+         AND pg_catalog.has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE'),
+       pg_catalog.current_user::text, pg_catalog.pg_is_in_recovery(),
+       (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
+       pg_catalog.current_database()::text,
+       (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database WHERE datallowconn),
+       CASE WHEN pg_catalog.to_regclass('pgvillage.ledger') IS NULL THEN false
+            ELSE pg_catalog.has_table_privilege('pgvillage.ledger', 'SELECT')
+             AND pg_catalog.has_table_privilege('pgvillage.target', 'SELECT') END
+FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
+"""
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+QueriesOf = Callable[[Capabilities], Iterable[Query]]
+
+
+def read_session(endpoint: Endpoint) -> dict[str, str]:
+    """Settings of a reading session: names resolve nowhere but where they say, and nothing waits for ever."""
+    return {
+        "search_path": "",
+        "default_transaction_read_only": "on",
+        "statement_timeout": str(round(endpoint.timeouts.read * 1000)),
+        "lock_timeout": str(round(endpoint.timeouts.lock * 1000)),
+        "idle_in_transaction_session_timeout": str(round(endpoint.timeouts.read * 1000)),
+    }
+
+
+async def read_postgres(
+    endpoint: Endpoint, databases: Collection[str], queries_of: QueriesOf
+) -> tuple[Live, Capabilities, Ledger]:
+    """Everything the kinds ask, from the primary.
+
+    Raises ReadError when the maintenance database can't be read; another database that can't be is in `failures`.
+    """
+    async with asyncio.timeout(endpoint.timeouts.read):
+        async with await connect(endpoint, None, application="pgvillage read", settings=read_session(endpoint)) as main:
+            capabilities, has_ledger = await _probe(main, endpoint)
+            queries = list(queries_of(capabilities))
+            shared = [q for q in queries if not q.each_database]
+            each = [q for q in queries if q.each_database]
+            ledger_queries = [Query("ledger_target", READ_TARGET), Query("ledger", READ_ROWS)] if has_ledger else []
+            present = [name for name in sorted(databases) if name in capabilities.databases]
+            rows, per_database = await asyncio.gather(
+                ask(main, [*shared, *ledger_queries], endpoint),
+                _each(endpoint, present, each),
+            )
+    failures = {name: str(error) for name, error in per_database.items() if isinstance(error, ReadError)}
+    by_database = {name: found for name, found in per_database.items() if not isinstance(found, ReadError)}
+    reachable = {name: name not in failures for name in capabilities.databases}
+    capabilities = replace(capabilities, databases=reachable)
+    ledger = Ledger()
+    if has_ledger:
+        ledger = parse_ledger(endpoint.cluster, capabilities.system_identifier, rows["ledger_target"], rows["ledger"])
+    return Live(endpoint.cluster, rows, by_database, failures), capabilities, ledger
+
+
+async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[Capabilities, bool]:
+    import psycopg
+
+    try:
+        row = await (await main.execute(_PROBE)).fetchone()
+    except psycopg.Error as error:
+        raise ReadError(endpoint.cluster, server_words(error)) from None
+    assert row is not None
+    version, superuser, createrole, authid, files, role, recovering, system, current, databases, ledger = row
+    if version < OLDEST * 10000:
+        raise ReadError(
+            endpoint.cluster, f"PostgreSQL {version // 10000} is too old: PgVillage works with {OLDEST} and later"
+        )
+    if recovering:
+        raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
+    capabilities = Capabilities(
+        version=version,
+        superuser=superuser,
+        createrole=createrole,
+        reads_verifiers=authid,
+        reads_file_settings=files,
+        role=role,
+        system_identifier=system,
+        maintenance=current,
+        databases=dict.fromkeys(databases or (), True),
+    )
+    return capabilities, bool(ledger)
+
+
+async def ask(connection: AsyncConnection[TupleRow], queries: Iterable[Query], endpoint: Endpoint) -> dict[str, Rows]:
+    """The answers to all queries from one snapshot, pipelined.
+
+    Raises ReadError with the server's words.
+    """
+    import psycopg
+
+    cursors = []
+    try:
+        async with connection.pipeline():
+            await connection.execute(_BEGIN)
+            for query in queries:
+                cursor = connection.cursor()
+                await cursor.execute(query.sql, query.parameters or None)
+                cursors.append((query.name, cursor))
+            await connection.execute("COMMIT")
+        return {name: await cursor.fetchall() for name, cursor in cursors}
+    except (psycopg.Error, UnicodeDecodeError) as error:
+        words = server_words(error) if isinstance(error, psycopg.Error) else "a name is not valid in UTF-8"
+        raise ReadError(endpoint.cluster, words) from None
+
+
+async def _each(
+    endpoint: Endpoint, databases: Iterable[str], queries: Collection[Query]
+) -> dict[str, Mapping[str, Rows] | ReadError]:
+    limit = asyncio.Semaphore(_PARALLEL_DATABASES)
+
+    async def one(name: str) -> Mapping[str, Rows] | ReadError:
+        async with limit, AsyncExitStack() as stack:
+            try:
+                session = read_session(endpoint)
+                connection = await connect(endpoint, name, application="pgvillage read", settings=session)
+                await stack.enter_async_context(connection)
+                return await ask(connection, queries, endpoint)
+            except ReadError as error:
+                return error
+
+    names = list(databases)
+    return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+
+def server_words(error: Exception) -> str:
+    """What the server said, without the statement: that could hold what must not be shown."""
+    diag = getattr(error, "diag", None)
+    if diag is None or diag.message_primary is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    parts = [diag.message_primary, diag.message_detail, diag.message_hint]
+    return "; ".join(" ".join(part.split()) for part in parts if part) + f" (SQLSTATE {diag.sqlstate})"

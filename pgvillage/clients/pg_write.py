@@ -1,0 +1,340 @@
+"""Writing PostgreSQL: one writer a target, fenced inside every transaction, with the ledger in the same one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+from pgvillage.clients import pg_ledger
+from pgvillage.clients.pg_connect import Endpoint, connect
+from pgvillage.clients.pg_read import server_words
+from pgvillage.core.errors import LockNotAcquired, ReadError, StepFailed
+from pgvillage.core.ledger import LedgerUpdate
+from pgvillage.core.secret import Secret, SecretRef
+from pgvillage.core.step import SqlStep, Verifier
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+    from psycopg.rows import TupleRow
+
+    Connection = AsyncConnection[TupleRow]
+
+SecretOf = Callable[[SecretRef], Secret]
+
+# One lock for every PgVillage, whatever its version: pg_advisory_lock(int, int) in the maintenance database.
+_LOCK = (1_886_807_401, 1)  # "pvli"
+_APPLICATION = "pgvillage apply"
+_TRIES = 5
+# Worth another try as a whole transaction: nothing of it was done.
+_RETRYABLE = {"40001", "40P01", "55P03"}
+_QUIET = (
+    "log_statement = 'none'",
+    "log_min_duration_statement = -1",
+    "log_min_duration_sample = -1",
+    "log_transaction_sample_rate = 0",
+    "log_duration = off",
+    "log_min_error_statement = 'panic'",
+    "track_activities = off",
+    "pg_stat_statements.track = 'none'",
+    "pgaudit.log = 'none'",
+)
+
+
+class PostgresWriter:
+    """An async context: inside, we are the only writer of this cluster.
+
+    Entering raises LockNotAcquired when another writer stays, ReadError when there is no way in.
+    """
+
+    def __init__(self, endpoint: Endpoint, system_identifier: str, secret_of: SecretOf) -> None:
+        self._endpoint = endpoint
+        self._system = system_identifier
+        self._secret_of = secret_of
+        self._stack = AsyncExitStack()
+        self._databases: dict[str, Connection] = {}
+        self._main: Connection
+        self._token: int | None = None
+        self.ledger_problem = ""
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._main = await stack.enter_async_context(await self._connect(None))
+            await self._verify_system()
+            await self._lock()
+            await self._open_ledger()
+            await self._end_older_writers()
+            beating = asyncio.create_task(self._beat())
+            stack.callback(beating.cancel)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def run(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
+        """Do these steps, of one place, and record them: both or neither, where the steps are transactional.
+
+        Raises StepFailed naming the step that failed, LockNotAcquired when another writer took over meanwhile.
+        """
+        for attempt in range(_TRIES):
+            try:
+                await self._once(steps, update)
+            except _Retry as retry:
+                if attempt + 1 == _TRIES:
+                    raise StepFailed(f"{retry} (tried {_TRIES} times)") from None
+                await asyncio.sleep(random.uniform(0.05, 0.2 * 2**attempt))  # noqa: S311 - jitter, no secret
+            else:
+                return
+
+    async def _once(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
+        if not steps:
+            async with self._guard(update):
+                return
+        database = steps[0].database
+        if not steps[0].transactional:
+            await self._release()
+            # The guard holds the fencing row on the main session, so these need one of their own.
+            other = await self._database(database or self._endpoint.credential.database)
+            async with self._guard(update):
+                for step in steps:
+                    await self._plainly(other, step)
+        elif database is None or database == self._endpoint.credential.database:
+            async with self._guard(update):
+                await self._pipelined(self._main, steps)
+        else:
+            other = await self._database(database)
+            async with self._guard(update), self._transaction(other):
+                await self._pipelined(other, steps)
+
+    # --- one place
+
+    async def _pipelined(self, connection: Connection, steps: Sequence[SqlStep]) -> None:
+        import psycopg
+
+        cursors: list[object] = []
+        try:
+            if any(step.secret for step in steps) and await self._may_be_quiet(connection):
+                for setting in _QUIET:
+                    await connection.execute(f"SET LOCAL {setting}")
+            async with connection.pipeline():
+                for step in steps:
+                    cursor = connection.cursor()
+                    cursors.append(cursor)
+                    await cursor.execute(self._text(connection, step).encode())
+        except psycopg.Error as error:
+            failed = next((s for s, c in zip(steps, cursors, strict=False) if not _succeeded(c)), steps[-1])
+            raise _failure(failed, error) from None
+
+    async def _plainly(self, connection: Connection, step: SqlStep) -> None:
+        import psycopg
+
+        try:
+            await connection.execute(self._text(connection, step).encode())
+        except psycopg.Error as error:
+            raise _failure(step, error) from None
+
+    def _text(self, connection: Connection, step: SqlStep) -> str:
+        return "".join(p if isinstance(p, str) else self._verifier(connection, p) for p in step.text)
+
+    def _verifier(self, connection: Connection, place: Verifier) -> str:
+        """Libpq's own verifier: the clear text never leaves this process."""
+        password = self._secret_of(place.secret).reveal().encode()
+        verifier = connection.pgconn.encrypt_password(password, place.role.encode(), b"scram-sha-256")
+        return f"'{verifier.decode('ascii')}'"
+
+    async def _may_be_quiet(self, connection: Connection) -> bool:
+        row = await (await connection.execute("SELECT current_setting('is_superuser') = 'on'")).fetchone()
+        return bool(row and row[0])
+
+    # --- transactions and fencing
+
+    @asynccontextmanager
+    async def _guard(self, update: LedgerUpdate) -> AsyncIterator[None]:
+        """A transaction on the main session that holds the fencing row while work is done, and records it after."""
+        async with self._transaction(self._main):
+            if self._token is not None:
+                row = await (await self._main.execute(pg_ledger.CHECK_TOKEN)).fetchone()
+                if row is None or row[0] != self._token:
+                    raise LockNotAcquired(
+                        f"{self._endpoint.cluster}: another PgVillage has taken over; nothing written"
+                    )
+            yield
+            if self._token is not None:
+                await self._record(update)
+
+    @asynccontextmanager
+    async def _transaction(self, connection: Connection) -> AsyncIterator[None]:
+        import psycopg
+
+        try:
+            await connection.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                await self._roll_back(connection)
+                raise
+            await connection.execute("COMMIT")
+        except psycopg.Error as error:
+            raise StepFailed(f"{self._endpoint.cluster}: {_lost(error)}") from None
+
+    async def _roll_back(self, connection: Connection) -> None:
+        import psycopg
+
+        try:
+            await connection.execute("ROLLBACK")
+        except psycopg.Error:
+            # The connection is gone, and with it the transaction; the error that brought us here says why.
+            await connection.close()
+
+    async def _record(self, update: LedgerUpdate) -> None:
+        kept = {a: e for a, e in update.rows.items() if e is not None}
+        gone = [pg_ledger.ledger_key(a) for a, e in update.rows.items() if e is None]
+        async with self._main.pipeline():
+            if kept:
+                await self._main.execute(pg_ledger.UPSERT, pg_ledger.upsert_parameters(kept))
+            if gone:
+                await self._main.execute(pg_ledger.DELETE, (gone,))
+            await self._main.execute(pg_ledger.SET_REVISION, (update.revision,))
+
+    # --- coming in
+
+    async def _connect(self, database: str | None) -> Connection:
+        timeouts = self._endpoint.timeouts
+        stale = str(round(timeouts.stale_writer * 1000))
+        settings = {
+            "search_path": "",
+            "statement_timeout": str(round(timeouts.statement * 1000)),
+            "lock_timeout": str(round(timeouts.lock * 1000)),
+            # A paused writer is put out by the server, so that a lock is never held by somebody who sleeps.
+            "idle_in_transaction_session_timeout": stale,
+            "standard_conforming_strings": "on",
+        }
+        connection = await connect(self._endpoint, database, application=_APPLICATION, settings=settings)
+        if connection.info.server_version >= 140000:
+            await connection.execute(f"SET idle_session_timeout = {int(stale)}")
+        return connection
+
+    async def _database(self, name: str) -> Connection:
+        connection = self._databases.get(name)
+        if connection is None or connection.closed:
+            connection = await self._stack.enter_async_context(await self._connect(name))
+            if self._token is not None:
+                await connection.execute("SELECT set_config('application_name', %s, false)", (self._name(),))
+            self._databases[name] = connection
+        return connection
+
+    async def _release(self) -> None:
+        """Leave every database, so that none is in the way of its own DROP or of a CREATE from it."""
+        for connection in self._databases.values():
+            await connection.close()
+        self._databases.clear()
+
+    def _name(self) -> str:
+        return f"{_APPLICATION}/{self._token}"
+
+    async def _verify_system(self) -> None:
+        text = "SELECT system_identifier::text, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_system()"
+        row = await (await self._main.execute(text)).fetchone()
+        if row is None or row[1] or row[0] != self._system:
+            raise ReadError(self._endpoint.cluster, "the primary is another system than the one the plan was made on")
+
+    async def _lock(self) -> None:
+        import psycopg
+
+        patience = max(1, round(self._endpoint.timeouts.writer * 1000))
+        try:
+            await self._main.execute(f"SET lock_timeout = {patience}")
+            await self._main.execute("SELECT pg_catalog.pg_advisory_lock(%s, %s)", _LOCK)
+            await self._main.execute(f"SET lock_timeout = {round(self._endpoint.timeouts.lock * 1000)}")
+        except psycopg.errors.LockNotAvailable:
+            raise LockNotAcquired(
+                f"{self._endpoint.cluster}: another PgVillage is writing here ({await self._holder()}) and did not end "
+                f"within {self._endpoint.timeouts.writer:g} s; try again later"
+            ) from None
+
+    async def _holder(self) -> str:
+        row = await (
+            await self._main.execute(
+                "SELECT coalesce(a.client_addr::text, 'local'), a.pid, a.backend_start::timestamp(0)::text "
+                "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) "
+                "WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.granted",
+                _LOCK,
+            )
+        ).fetchone()
+        return f"from {row[0]}, backend {row[1]}, since {row[2]}" if row else "unknown"
+
+    async def _open_ledger(self) -> None:
+        """Make the ledger where there is none; without the right to, go on without it and say so."""
+        import psycopg
+
+        try:
+            row = await (await self._main.execute(pg_ledger.FIND)).fetchone()
+            if row is not None and not row[0]:
+                self.ledger_problem = "schema pgvillage belongs to another role; it is not used"
+                return
+            if row is None:
+                await self._main.execute(pg_ledger.CREATE)
+            async with self._transaction(self._main):
+                await self._main.execute(pg_ledger.FORGET, (self._system,))
+                await self._main.execute(pg_ledger.ADOPT, (pg_ledger.FORMAT, self._system))
+                taken = await (await self._main.execute(pg_ledger.TAKE_TOKEN, (socket.gethostname(),))).fetchone()
+            self._token = taken[0] if taken else None
+            await self._main.execute("SELECT set_config('application_name', %s, false)", (self._name(),))
+        except psycopg.errors.InsufficientPrivilege as error:
+            self.ledger_problem = f"no ledger: {server_words(error)}"
+
+    async def _end_older_writers(self) -> None:
+        """Sessions of a writer that lost its lock may still hold a transaction open elsewhere: end them first."""
+        text = (
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+            "WHERE application_name LIKE %s AND application_name <> %s AND usename = current_user "
+            "AND pid <> pg_catalog.pg_backend_pid() AND application_name <> %s"
+        )
+        if self._token is None:
+            return
+        for _ in range(50):
+            cursor = await self._main.execute(text, (f"{_APPLICATION}/%", self._name(), _APPLICATION))
+            if not await cursor.fetchall():
+                return
+            await asyncio.sleep(0.1)
+        raise LockNotAcquired(f"{self._endpoint.cluster}: sessions of an earlier writer do not end")
+
+    async def _beat(self) -> None:
+        """Show the server that we are awake, on every session, well within the time it allows us."""
+        import psycopg
+
+        while True:
+            await asyncio.sleep(self._endpoint.timeouts.stale_writer / 4)
+            for connection in (self._main, *self._databases.values()):
+                try:
+                    await connection.execute("SELECT 1")
+                except psycopg.Error:
+                    return  # the next statement says what happened
+
+
+class _Retry(Exception):
+    pass
+
+
+def _succeeded(cursor: object) -> bool:
+    return getattr(cursor, "statusmessage", None) is not None
+
+
+def _failure(step: SqlStep, error: Exception) -> Exception:
+    addresses = ", ".join(map(str, step.addresses[:3])) + (" …" if len(step.addresses) > 3 else "")
+    text = f"{addresses}: {_lost(error)}"
+    state = getattr(error, "sqlstate", None)
+    if state in _RETRYABLE or "concurrently updated" in str(error):
+        return _Retry(text)
+    return StepFailed(f"{text}; the statement was: {step}")
+
+
+def _lost(error: Exception) -> str:
+    words = server_words(error)
+    if getattr(error, "sqlstate", None) is None:
+        return f"the connection was lost: {words}; run again, it goes on from what is there"
+    return words

@@ -1,0 +1,41 @@
+"""Runs: what an apply did, told exactly."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from pgvillage.core.address import Address
+from pgvillage.core.change import Change
+from pgvillage.core.plan import TargetId, TargetPlan
+
+
+class Outcome(enum.StrEnum):
+    DONE = "done"
+    NOTHING = "nothing to do"
+    BLOCKED = "blocked by policy"
+    STALE = "stale"
+    LOCKED = "locked by another"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRun:
+    """What happened on one target. `done` was done; `left` still differs; `unsettled` was done and differs again."""
+
+    target: TargetId
+    outcome: Outcome
+    plan: TargetPlan
+    done: tuple[Change, ...] = ()
+    left: tuple[Change, ...] = ()
+    unsettled: tuple[Address, ...] = ()
+    error: str = ""
+    notes: tuple[str, ...] = ()
+    statements: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    revision: str
+    targets: tuple[TargetRun, ...]

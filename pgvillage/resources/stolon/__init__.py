@@ -1,0 +1,1 @@
+"""stolon's kinds. Nothing here talks to etcd: what was read comes in, what is to be written goes out as a step."""

@@ -1,0 +1,1 @@
+"""What PgVillage does for people: validate, plan, apply, drift, explain. Clients come in as a World."""

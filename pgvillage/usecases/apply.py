@@ -1,0 +1,191 @@
+"""Applying: under the target's lock, read again, refuse what changed, do the steps, read once more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from pgvillage.core.address import Address
+from pgvillage.core.change import Change
+from pgvillage.core.errors import LockNotAcquired, PgVillageError, StalePlan
+from pgvillage.core.plan import Status, TargetId, TargetPlan
+from pgvillage.core.run import Outcome, Run, TargetRun
+from pgvillage.core.step import Step
+from pgvillage.engine.planner import ledger_update
+from pgvillage.usecases.observe import Observation, observe
+from pgvillage.usecases.plan import Consent, Planned, plan_observed
+from pgvillage.usecases.world import World, Writer
+
+Progress = Callable[[TargetId, int, int], None]
+
+
+async def apply_plan(
+    world: World,
+    planned: Planned,
+    consent: Consent,
+    saved: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Apply what was planned. `saved` maps targets to the digests of a saved plan, which then bind."""
+    limit = asyncio.Semaphore(world.settings.parallel)
+
+    async def one(plan: TargetPlan) -> TargetRun:
+        async with limit:
+            return await _apply_target(world, planned, plan, consent, saved, progress)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(plan)) for plan in planned.plan.targets]
+    return Run(planned.plan.revision, tuple(task.result() for task in tasks))
+
+
+async def _apply_target(
+    world: World,
+    planned: Planned,
+    plan: TargetPlan,
+    consent: Consent,
+    saved: Mapping[str, str] | None,
+    progress: Progress | None,
+) -> TargetRun:
+    settled = _without_work(plan, saved)
+    if settled is not None:
+        return settled
+    work = _Work(world, planned, consent, plan, binding=saved is not None, progress=progress)
+    try:
+        return await work.run()
+    except LockNotAcquired as error:
+        return work.ended(Outcome.LOCKED, str(error))
+    except StalePlan as error:
+        return work.ended(Outcome.STALE, str(error))
+    except PgVillageError as error:
+        return work.ended(Outcome.FAILED, str(error))
+    except TimeoutError:
+        return work.ended(Outcome.FAILED, f"{plan.target}: reading took longer than timeouts.read allows")
+
+
+def _without_work(plan: TargetPlan, saved: Mapping[str, str] | None) -> TargetRun | None:
+    """The runs that end before they begin."""
+    if plan.status is not Status.PLANNED:
+        return TargetRun(plan.target, Outcome.UNREACHABLE, plan, error=plan.error)
+    if saved is not None and saved.get(str(plan.target)) != plan.digest:
+        return TargetRun(plan.target, Outcome.STALE, plan, left=plan.applied_changes, error=_stale_text(plan.target))
+    if plan.blocked:
+        return TargetRun(plan.target, Outcome.BLOCKED, plan, left=plan.applied_changes)
+    if not plan.steps and not plan.bookkeeping:
+        return TargetRun(plan.target, Outcome.NOTHING, plan)
+    return None
+
+
+def _stale_text(target: TargetId) -> str:
+    return f"{target} is no longer what was planned on (live, directory or manifests changed): plan again"
+
+
+class _Work:
+    """One target's apply: what it knows grows as it goes, so that a failure can be told exactly."""
+
+    def __init__(
+        self,
+        world: World,
+        planned: Planned,
+        consent: Consent,
+        plan: TargetPlan,
+        *,
+        binding: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._world, self._planned, self._consent = world, planned, consent
+        self._plan, self._binding, self._progress = plan, binding, progress
+        self._left_steps: Counter[Address] = Counter()
+        self._done: list[Change] = []
+        self._statements = 0
+        self._notes: list[str] = []
+
+    async def run(self) -> TargetRun:
+        seen = self._planned.observations[self._plan.target]
+        async with self._world.writer(self._plan.target, seen.context.view, seen.reading) as writer:
+            if writer.ledger_problem:
+                self._notes.append(writer.ledger_problem)
+            seen = await self._again(seen)
+            if self._plan.blocked:
+                return self.ended(Outcome.BLOCKED)
+            await self._execute(writer, seen)
+            rest = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision)
+            if rest.rows:
+                await writer.run([], rest)
+            return await self._verify(seen)
+
+    @property
+    def _revision(self) -> str:
+        return self._planned.estate.checkout.revision
+
+    async def _again(self, before: Observation) -> Observation:
+        """Now that nobody else writes, is the target still what the plan was made on?"""
+        seen = await observe(self._world, self._plan.target, before.context.view)
+        fresh = plan_observed(self._world, seen, self._planned.estate, self._consent)
+        if fresh.digest != self._plan.digest:
+            if self._binding:
+                raise StalePlan(_stale_text(self._plan.target))
+            self._notes.append("the target changed since the plan was shown; planned again under the lock")
+        self._plan = fresh
+        return seen
+
+    async def _execute(self, writer: Writer, seen: Observation) -> None:
+        steps = self._plan.steps
+        self._left_steps = Counter(address for step in steps for address in step.addresses)
+        changes = {change.address: change for change in self._plan.applied_changes}
+        for batch in batches(steps):
+            finished = self._finish(batch)
+            update = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision, finished)
+            await writer.run(batch, update)
+            self._statements += len(batch)
+            self._done += [changes[address] for address in sorted(finished) if address in changes]
+            if self._progress:
+                self._progress(self._plan.target, self._statements, len(steps))
+
+    def _finish(self, batch: Sequence[Step]) -> set[Address]:
+        """The addresses that need nothing more once this batch is done."""
+        touched: set[Address] = set()
+        for step in batch:
+            self._left_steps.subtract(step.addresses)
+            touched.update(step.addresses)
+        return {address for address in touched if self._left_steps[address] <= 0}
+
+    async def _verify(self, seen: Observation) -> TargetRun:
+        """Done is what a fresh look confirms, and nothing else."""
+        if not self._done:
+            return self.ended(Outcome.NOTHING)
+        after = await observe(self._world, self._plan.target, seen.context.view)
+        still = plan_observed(self._world, after, self._planned.estate, self._consent)
+        did = {change.address for change in self._done}
+        unsettled = tuple(change.address for change in still.changes if change.address in did)
+        if unsettled:
+            names = ", ".join(map(str, unsettled[:3]))
+            return self.ended(Outcome.FAILED, f"done, but still different on a fresh look: {names}", unsettled)
+        return self.ended(Outcome.DONE)
+
+    def ended(self, outcome: Outcome, error: str = "", unsettled: tuple[Address, ...] = ()) -> TargetRun:
+        did = {change.address for change in self._done}
+        left = tuple(change for change in self._plan.applied_changes if change.address not in did)
+        return TargetRun(
+            target=self._plan.target,
+            outcome=outcome,
+            plan=self._plan,
+            done=tuple(self._done),
+            left=left,
+            unsettled=unsettled,
+            error=error,
+            notes=tuple(self._notes),
+            statements=self._statements,
+        )
+
+
+def batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """Steps that share a transaction; one that can't be in a transaction is alone."""
+    batch: list[Step] = []
+    for step in steps:
+        if batch and (not step.transactional or not batch[-1].transactional or step.database != batch[-1].database):
+            yield batch
+            batch = []
+        batch.append(step)
+    if batch:
+        yield batch

@@ -1,0 +1,97 @@
+"""Reading the estate for a run: checkout, manifests, directories, one view a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pgvillage.core.errors import UsageError
+from pgvillage.core.lookup import Lookups
+from pgvillage.core.plan import System, TargetId
+from pgvillage.estate.loader import Manifests, load_manifests
+from pgvillage.estate.view import ClusterView, group_queries, view_cluster
+from pgvillage.usecases.world import Checkout, World
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run is about; empty means everything."""
+
+    targets: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    labels: Mapping[str, str] | None = None
+    revision: str | None = None
+
+    def words(self) -> tuple[str, ...]:
+        labels = [f"--selector {key}={value}" for key, value in (self.labels or {}).items()]
+        return (*(f"-t {t}" for t in self.targets), *(f"--exclude {t}" for t in self.exclude), *labels)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEstate:
+    checkout: Checkout
+    manifests: Manifests
+    views: Mapping[str, ClusterView]
+    targets: tuple[TargetId, ...]
+
+
+async def load_estate(world: World, scope: Scope) -> LoadedEstate:
+    """Raises SourceError, ManifestError, UsageError for a target that is not there."""
+    checkout = await asyncio.to_thread(world.checkout, scope.revision)
+    limit = world.settings.repository.max_file_size
+    manifests = load_manifests(checkout.root, world.names(), max_file_size=limit)
+    targets = select_targets(manifests, scope)
+    clusters = {t.cluster: manifests.clusters[t.cluster] for t in targets}
+    # Only PostgreSQL's side asks directories; a run about etcd alone needs no LDAP server.
+    asked = {t.cluster: clusters[t.cluster] for t in targets if t.system is System.POSTGRES}
+    queries = group_queries(manifests, asked)
+    lookups = await world.ask(queries) if queries else Lookups()
+    views = {name: view_cluster(manifests, name, lookups) for name in clusters}
+    return LoadedEstate(checkout, manifests, views, targets)
+
+
+def select_targets(manifests: Manifests, scope: Scope) -> tuple[TargetId, ...]:
+    """The targets of a run in the order of their names."""
+    known: list[TargetId] = []
+    for name, located in sorted(manifests.clusters.items()):
+        spec = located.document.spec
+        if spec.connection is None:
+            continue
+        known.append(TargetId(name))
+        if spec.ha.engine == "stolon":
+            known.append(TargetId(name, System.STOLON))
+    names = {str(t) for t in known} | {t.cluster for t in known}
+    for word in (*scope.targets, *scope.exclude):
+        if word not in names:
+            near = difflib.get_close_matches(word, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(names)) or 'none'}"
+            raise UsageError(f"no target {word!r} in the estate{hint}")
+    return tuple(t for t in known if _in_scope(t, manifests, scope))
+
+
+def _in_scope(target: TargetId, manifests: Manifests, scope: Scope) -> bool:
+    words = {str(target), target.cluster}
+    if words.intersection(scope.exclude) or (scope.targets and not words.intersection(scope.targets)):
+        return False
+    labels = manifests.clusters[target.cluster].document.metadata.labels
+    return all(labels.get(key) == value for key, value in (scope.labels or {}).items())
+
+
+def not_acted_on(view: ClusterView) -> Iterable[str]:
+    """What manifests ask for and this version does not do yet: said, never silently dropped."""
+    spec = view.cluster.spec
+    if spec.postgres.hba is not None:
+        yield "postgres.hba"
+    if spec.backup is not None:
+        yield "backup"
+    if spec.connect is not None:
+        yield "connect"
+    if view.jobs:
+        yield f"jobs ({', '.join(sorted(j.document.metadata.name for j in view.jobs))})"
+    future = {
+        d.document.metadata.name for d in view.role_documents if any(g.future for g in d.document.spec.privileges)
+    }
+    if future:
+        yield f"privileges with `future` ({', '.join(sorted(future))})"

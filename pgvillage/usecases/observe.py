@@ -1,0 +1,98 @@
+"""Observing one target: read it, and put desired beside live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgvillage.core.address import Address
+from pgvillage.core.errors import PgVillageError
+from pgvillage.core.live import Capabilities
+from pgvillage.core.plan import Finding, Snapshot, System, TargetId, Unread
+from pgvillage.core.state import State
+from pgvillage.engine.kind import Context, Desired
+from pgvillage.engine.planner import Kinds, resolve
+from pgvillage.estate.view import ClusterView
+from pgvillage.resources import kinds
+from pgvillage.usecases.estate import not_acted_on
+from pgvillage.usecases.world import Reading, World
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A target as it is and as it should be, at one moment."""
+
+    target: TargetId
+    kinds: Kinds
+    desired: Desired
+    context: Context
+    reading: Reading
+
+
+async def observe(world: World, target: TargetId, view: ClusterView) -> Observation:
+    """Raises PgVillageError when the target can't be read at all."""
+    found = kinds(target.system)
+
+    def queries_of(capabilities: Capabilities) -> list[object]:
+        return [query for kind in found.values() for query in kind.queries(capabilities, view)]
+
+    reading = await world.read(target, view, queries_of)  # type: ignore[arg-type]
+    snapshot = _snapshot(world, found, view, reading)
+    context = Context(
+        view=view,
+        snapshot=snapshot,
+        now=world.now(),
+        secrets=world.secrets(_secret_names(view)) if target.system is System.POSTGRES else {},
+        capabilities=reading.capabilities,
+    )
+    wishes = [resource for kind in found.values() for resource in kind.expand(view)]
+    desired, findings = resolve(found, wishes, context)
+    findings += _findings(view, target, snapshot)
+    context = Context(view, _with_findings(snapshot, findings), context.now, context.secrets, context.capabilities)
+    return Observation(target, found, desired, context, reading)
+
+
+def _secret_names(view: ClusterView) -> set[str]:
+    auths = [user.document.spec.auth for user in view.users if user.document.spec.ensure == "present"]
+    return {auth.password.secret for auth in auths if auth is not None and auth.password is not None}
+
+
+def _snapshot(world: World, found: Kinds, view: ClusterView, reading: Reading) -> Snapshot:
+    live: dict[Address, State] = {}
+    unread: list[Unread] = []
+    findings: list[Finding] = []
+    inventory: dict[str, object] = {}
+    for name, kind in found.items():
+        try:
+            parsed = kind.parse(reading.live)
+        except ValueError as error:
+            raise PgVillageError(f"{view.name}: {name} can't be read: {error}") from error
+        live.update(parsed.states)
+        unread += parsed.unread
+        findings += parsed.findings
+        inventory[name] = parsed.inventory
+    for database, reason in reading.live.failures.items():
+        unread += [each for kind in found.values() for each in kind.unread_in(database, reason)]
+        findings.append(Finding("error", f"not read, nothing is concluded about it: {reason}"))
+    for group, reason in view.people.unanswered.items():
+        if "membership" in found:
+            unread.append(Unread("membership", (group,), reason))
+    return Snapshot(live, world.now(), reading.ledger, tuple(unread), inventory, tuple(findings))
+
+
+def _findings(view: ClusterView, target: TargetId, snapshot: Snapshot) -> list[Finding]:
+    found: list[Finding] = []
+    if target.system is System.POSTGRES:
+        found += view.findings
+        later = list(not_acted_on(view))
+        if later:
+            found.append(Finding("info", f"validated, not acted on yet: {'; '.join(later)}"))
+    why = snapshot.ledger.why_not
+    if not snapshot.ledger.usable and why != "no ledger yet":
+        found.append(Finding("warning", f"{why}: all that exists counts as drift, and nobody's departure is known"))
+    return found
+
+
+def _with_findings(snapshot: Snapshot, findings: list[Finding]) -> Snapshot:
+    from dataclasses import replace
+
+    return replace(snapshot, findings=(*snapshot.findings, *findings))

@@ -1,0 +1,66 @@
+"""World: everything a use case needs from outside, as one protocol; `wiring.py` builds the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from pgvillage.core.ledger import Ledger, LedgerUpdate
+from pgvillage.core.live import Capabilities, Live, Query
+from pgvillage.core.lookup import GroupQuery, Lookups
+from pgvillage.core.plan import TargetId
+from pgvillage.core.secret import Secret
+from pgvillage.estate.references import SettingsNames
+from pgvillage.estate.view import ClusterView
+from pgvillage.settings import Settings
+
+
+class Checkout(Protocol):
+    """An estate's files at one revision."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def revision(self) -> str: ...
+    @property
+    def dirty(self) -> bool: ...
+    @property
+    def subject(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a target answered; `capabilities` is None for a system that has none."""
+
+    live: Live
+    ledger: Ledger
+    capabilities: Capabilities | None = None
+
+
+class Writer(Protocol):
+    """The one writer of a target, inside its context."""
+
+    ledger_problem: str
+
+    async def run(self, steps: Sequence[Any], update: LedgerUpdate) -> None: ...
+
+
+class World(Protocol):
+    @property
+    def settings(self) -> Settings: ...
+    def names(self) -> SettingsNames: ...
+    def checkout(self, revision: str | None = None) -> Checkout: ...
+    def descends(self, old: str, new: str) -> bool: ...
+    async def ask(self, queries: Collection[GroupQuery]) -> Lookups: ...
+    def secrets(self, names: Iterable[str]) -> Mapping[str, Secret]: ...
+    async def read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading: ...
+    def writer(self, target: TargetId, view: ClusterView, reading: Reading) -> AbstractAsyncContextManager[Writer]: ...
+    def now(self) -> datetime: ...
+
+
+class QueriesOf(Protocol):
+    def __call__(self, capabilities: Capabilities, /) -> Iterable[Query]: ...

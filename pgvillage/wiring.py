@@ -1,0 +1,144 @@
+"""Composition root: settings become clients, clients become the World of the use cases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgvillage.clients.pg_connect import Endpoint
+from pgvillage.clients.secrets import named_secret
+from pgvillage.core.errors import ReadError, SecretError, SettingsError
+from pgvillage.core.lookup import GroupAnswer, GroupQuery, Lookups, Unanswered
+from pgvillage.core.plan import System, TargetId
+from pgvillage.core.secret import Secret, SecretRef
+from pgvillage.estate.loader import load_settings
+from pgvillage.estate.references import SettingsNames
+from pgvillage.estate.view import ClusterView
+from pgvillage.settings import Settings
+from pgvillage.usecases.world import Checkout, QueriesOf, Reading, Writer
+
+if TYPE_CHECKING:
+    from pgvillage.clients.git import EstateSource
+    from pgvillage.clients.stolon_store import StolonStore
+
+
+@dataclass
+class RealWorld:
+    """The World with real clients behind it. Clients are imported when first used: `--help` needs none."""
+
+    settings: Settings
+    _source: EstateSource | None = field(default=None, repr=False)
+
+    def names(self) -> SettingsNames:
+        return SettingsNames.of(self.settings)
+
+    def source(self) -> EstateSource:
+        from pgvillage.clients.git import EstateSource
+
+        if self._source is None:
+            repository = self.settings.repository
+            self._source = EstateSource(repository, repository.cache or self.state_folder() / "repository")
+        return self._source
+
+    def state_folder(self) -> Path:
+        """Where the clone and the daemon's memory live: `state`, else the user's cache folder."""
+        import os
+
+        if self.settings.state is not None:
+            return self.settings.state
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        return Path(base) / "pgvillage"
+
+    def checkout(self, revision: str | None = None) -> Checkout:
+        return self.source().checkout(revision=revision)
+
+    def descends(self, old: str, new: str) -> bool:
+        return self.source().descends(old, new)
+
+    async def ask(self, queries: Collection[GroupQuery]) -> Lookups:
+        """Every directory at the same time; one that fails answers for itself alone."""
+        from pgvillage.clients.ldap import ask_directory
+
+        by_directory: dict[str, list[GroupQuery]] = {}
+        for query in queries:
+            by_directory.setdefault(query.directory, []).append(query)
+        answers = await asyncio.gather(
+            *(ask_directory(name, self.settings.directories[name], asked) for name, asked in by_directory.items())
+        )
+        merged: dict[GroupQuery, GroupAnswer | Unanswered] = {}
+        for answer in answers:
+            merged |= answer
+        return Lookups(merged)
+
+    def secrets(self, names: Iterable[str]) -> Mapping[str, Secret]:
+        """Those that can be had here; what is missing is the planner's to report."""
+        found: dict[str, Secret] = {}
+        for name in names:
+            try:
+                found[name] = named_secret(self.settings.secrets, name)
+            except SecretError:
+                continue
+        return found
+
+    async def read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading:
+        if target.system is System.STOLON:
+            from pgvillage.resources.stolon.desired import cluster_uid
+
+            live, ledger = await self._store(view).read(cluster_uid)
+            return Reading(live, ledger)
+        from pgvillage.clients.pg_read import read_postgres
+
+        databases = [d.name for d in view.databases if d.spec.ensure == "present"]
+        live, capabilities, ledger = await read_postgres(self.endpoint(view), databases, queries_of)
+        return Reading(live, ledger, capabilities)
+
+    def writer(self, target: TargetId, view: ClusterView, reading: Reading) -> AbstractAsyncContextManager[Writer]:
+        if target.system is System.STOLON:
+            from pgvillage.resources.stolon.desired import cluster_uid, patched
+
+            return self._store(view).writer(cluster_uid, patched)
+        from pgvillage.clients.pg_write import PostgresWriter
+
+        assert reading.capabilities is not None
+        return PostgresWriter(self.endpoint(view), reading.capabilities.system_identifier, self._secret)
+
+    def _secret(self, reference: SecretRef) -> Secret:
+        return named_secret(self.settings.secrets, reference.name)
+
+    def endpoint(self, view: ClusterView) -> Endpoint:
+        """Raises SettingsError when the settings do not know the credential."""
+        connection = view.cluster.spec.connection
+        assert connection is not None
+        credential = self.settings.credentials.get(connection.credential)
+        if credential is None:
+            raise SettingsError(f"{view.name}: the settings know no credential {connection.credential!r}")
+        return Endpoint(
+            cluster=view.name,
+            hosts=connection.hosts,
+            credential_name=connection.credential,
+            credential=credential,
+            sslmode=connection.sslmode,
+            timeouts=self.settings.timeouts,
+        )
+
+    def _store(self, view: ClusterView) -> StolonStore:
+        from pgvillage.clients.stolon_store import StolonStore
+
+        ha = view.cluster.spec.ha
+        settings = self.settings.etcd.get(ha.etcd or "")
+        if settings is None or ha.etcd is None:
+            raise ReadError(view.name, f"the settings know no etcd {ha.etcd!r}")
+        return StolonStore(view.name, ha.etcd, settings, ha.cluster or view.name)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def real_world(settings: Path) -> RealWorld:
+    """Raises SettingsError."""
+    return RealWorld(load_settings(settings))
