@@ -4,18 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic.config import JsonValue
 
-from pgvillage.estate.manifest.common import DocumentName, Metadata, Part, Scalar
+from pgvillage.estate.manifest.common import (
+    DocumentName,
+    Metadata,
+    ObjectName,
+    OnlyFalse,
+    Part,
+    Scalar,
+    exactly_one,
+    given,
+    lacking,
+)
 from pgvillage.estate.manifest.database import InlineDatabase
 from pgvillage.settings import CorrectMode, SslMode
 
 HostPort = Annotated[
     str,
     StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|/[^:\x00]{1,90})(:[0-9]{1,5})?$"),
+    Field(description="HOST:PORT, [IPv6]:PORT, or a socket's folder from `/` on."),
 ]  # fmt: skip
-GoDuration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$")]
-Cron = Annotated[str, StringConstraints(pattern=r"^(@[a-z]+|\S+(\s+\S+){4,5})$")]
+GoDuration = Annotated[
+    str,
+    StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"),
+    Field(description="A Go duration: 10s, 1m30s, 500ms."),
+]
+Cron = Annotated[
+    str,
+    StringConstraints(pattern=r"^(@[a-z]+|\S+(\s+\S+){4,5})$"),
+    Field(description="Five or six cron fields, such as `15 2 * * *`, or a word such as `@daily`."),
+]
+ParameterName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.$]{0,62}$"),
+    Field(description="A server parameter's name: letters, digits, `_`, `.` and `$`."),
+]
 
 
 class Connection(Part):
@@ -58,14 +83,21 @@ class Timings(Part):
 
 
 class HighAvailability(Part):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"engine": {"const": "none"}}},
+            "then": lacking("etcd", "cluster", "synchronous", "timings"),
+        }
+    )
+
     engine: Literal["none", "stolon", "patroni"] = "none"
     etcd: str | None = Field(None, description="An etcd of the settings.")
     cluster: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="The cluster's name in etcd; metadata.name when unset.",
+        description="The cluster's name in etcd: letters, digits, `.`, `_`, `-`; metadata.name when unset.",
     )
-    synchronous: Synchronous | Literal[False] | None = Field(
+    synchronous: Synchronous | OnlyFalse | None = Field(
         None, description="Synchronous replication; `false` switches it off, unset leaves it alone."
     )
     timings: Literal["default", "fast"] | Timings | None = Field(
@@ -74,12 +106,21 @@ class HighAvailability(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> HighAvailability:
-        if self.engine == "none" and (self.etcd or self.cluster or self.synchronous or self.timings):
+        settings = (self.etcd, self.cluster, self.synchronous, self.timings)
+        if self.engine == "none" and any(setting is not None for setting in settings):
             raise ValueError("etcd, cluster, synchronous and timings need an engine: stolon or patroni")
         return self
 
 
 class HbaRule(Part):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"type": {"const": "local"}}},
+            "then": lacking("address"),
+            "else": given("address"),
+        }
+    )
+
     type: Literal["local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc"]
     database: str = Field(min_length=1)
     role: str = Field(min_length=1)
@@ -96,8 +137,8 @@ class HbaRule(Part):
 
 class Postgres(Part):
     version: int | None = Field(None, ge=13, le=18, description="Major version.")
-    parameters: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.$]{0,62}$")], Scalar | None] = (
-        Field(default_factory=dict, description="Server parameters; null resets one.")
+    parameters: dict[ParameterName, Scalar | None] = Field(
+        default_factory=dict, description="Server parameters; null resets one."
     )
     hba: list[HbaRule] | None = None
 
@@ -123,7 +164,9 @@ class Keep(Part):
 
 
 class Verify(Part):
-    restore: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[hdw]$")]
+    restore: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[hdw]$")] = Field(
+        description="How often a restore is tried: 12h, 7d, 4w."
+    )
 
 
 class Backup(Part):
@@ -147,15 +190,39 @@ class ClusterPolicy(Part):
     correct: CorrectMode | None = Field(None, description="Drift correction; the Estate's when unset.")
 
 
+_PLACE_RULES: list[JsonValue] = [
+    exactly_one("connection", "nodes"),
+    {
+        "if": given("witness"),
+        "then": {"required": ["nodes"], "properties": {"nodes": {"type": "array", "minItems": 2, "maxItems": 2}}},
+    },
+    {
+        "if": {
+            "required": ["connection", "ha"],
+            "properties": {
+                "connection": {"type": "object"},
+                "ha": {"type": "object", "required": ["engine"], "properties": {"engine": {"const": "stolon"}}},
+            },
+        },
+        "then": {"properties": {"ha": given("etcd")}},
+    },
+]
+
+
 class ClusterSpec(Part):
-    connection: Connection | None = None
-    nodes: list[Node] | None = Field(None, min_length=1)
+    model_config = ConfigDict(json_schema_extra={"allOf": _PLACE_RULES})
+
+    connection: Connection | None = Field(None, description="A cluster that something else deploys.")
+    nodes: list[Node] | None = Field(None, min_length=1, description="A cluster that PgVillage deploys.")
     witness: str | None = None
     ha: HighAvailability = HighAvailability()
     authority: Authority | None = None
     policy: ClusterPolicy = ClusterPolicy()
     postgres: Postgres = Postgres()
     databases: list[InlineDatabase] = Field(default_factory=list)
+    external_roles: list[ObjectName] = Field(
+        default_factory=list, description="Roles that exist on the cluster and are managed elsewhere."
+    )
     backup: Backup | None = None
     connect: Connect | None = None
 

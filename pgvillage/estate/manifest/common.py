@@ -4,19 +4,46 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 NAME_BYTES = 63  # NAMEDATALEN - 1: PostgreSQL would cut a longer name silently
 
 DocumentName = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"),
-    Field(description="Lower-case letters, digits, `-` and `.`; at most 63."),
+    StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"),
+    Field(description="Lower-case letters, digits, `-`, `_` and `.`, a letter or digit at both ends; at most 63."),
 ]
-LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$")]
-LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
+LabelKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$"),
+    Field(description="Letters, digits, `-`, `_`, `.` and `/`, a letter or digit at both ends; at most 63."),
+]
+LabelValue = Annotated[
+    str,
+    StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"),
+    Field(description="Empty, or letters, digits, `-`, `_` and `.`, a letter or digit at both ends; at most 63."),
+]
 Labels = dict[LabelKey, LabelValue]
+
+
+_NO_ZERO_BYTE: JsonDict = {"pattern": r"^[^\u0000]*$"}
+
+
+def given(*keys: str) -> JsonDict:
+    """JSON Schema: these keys are there, and not null."""
+    return {"required": list(keys), "properties": {key: {"not": {"type": "null"}} for key in keys}}
+
+
+def lacking(*keys: str) -> JsonDict:
+    """JSON Schema: these keys are missing, or null."""
+    return {"properties": {key: {"type": "null"} for key in keys}}
+
+
+def exactly_one(*keys: str) -> JsonDict:
+    """JSON Schema: one of these keys is given and the others are not."""
+    return {"oneOf": [given(key) for key in keys]}
 
 
 def _fits(name: str) -> str:
@@ -27,7 +54,8 @@ def _fits(name: str) -> str:
     return name
 
 
-def _declarable_role(name: str) -> str:
+def declarable_role(name: str) -> str:
+    """The name itself; ValueError when PostgreSQL keeps it for itself."""
     if name in ("public", "none"):
         raise ValueError(f"{name!r} is a word of PostgreSQL and can't be a role's name")
     if name.startswith("pg_"):
@@ -35,17 +63,40 @@ def _declarable_role(name: str) -> str:
     return name
 
 
-ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=63), AfterValidator(_fits)]
-RoleName = Annotated[ObjectName, AfterValidator(_declarable_role)]
+ObjectName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63),
+    AfterValidator(_fits),
+    Field(description="A name in PostgreSQL, as it is (no quoting); 1 to 63 bytes.", json_schema_extra=_NO_ZERO_BYTE),
+]
+RoleName = Annotated[
+    ObjectName,
+    AfterValidator(declarable_role),
+    Field(
+        description="A role's name, as it is (no quoting); 1 to 63 bytes, not `public`, not `none`, not `pg_...`.",
+        json_schema_extra={"pattern": r"^(?!pg_|(public|none)(?![\s\S]))[^\u0000]*$"},
+    ),
+]
+
+
+def _no_number(value: Any) -> Any:
+    if type(value) in (int, float):  # 1 == True, and pydantic's Literal compares
+        raise ValueError(f"expected true or false, found the number {value}")
+    return value
+
+
+OnlyTrue = Annotated[Literal[True], BeforeValidator(_no_number)]
+OnlyFalse = Annotated[Literal[False], BeforeValidator(_no_number)]
 Ensure = Literal["present", "absent"]
 Scalar = str | bool | int | float
-Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}[smhdw]$")]
 
 
 class Part(BaseModel):
     """A part of a manifest: unknown keys are errors, keys are camelCase."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=False
+    )
 
 
 class Metadata(Part):
@@ -57,9 +108,11 @@ class Metadata(Part):
 class Selector(Part):
     """Which clusters: by name, by labels (all must match), or `all: true`."""
 
+    model_config = ConfigDict(json_schema_extra=exactly_one("names", "labels", "all"))
+
     names: list[DocumentName] | None = Field(None, min_length=1)
     labels: Annotated[Labels, Field(min_length=1)] | None = None
-    all: Literal[True] | None = None
+    all: OnlyTrue | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Selector:
@@ -101,8 +154,30 @@ class Future(Part):
     creators: list[ObjectName] = Field(min_length=1)
 
 
+_WITHIN_SCHEMAS: JsonDict = {
+    "required": ["grant"],
+    "properties": {
+        "grant": {
+            "type": "object",
+            "anyOf": [
+                {"required": [key], "properties": {key: {"minItems": 1}}} for key in ("schema", "table", "sequence")
+            ],
+        }
+    },
+}
+
+
 class Grant(Part):
     """Privileges in one database: by a profile's name or spelled out under `grant`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                exactly_one("profile", "grant"),
+                {"if": _WITHIN_SCHEMAS, "then": {"required": ["schemas"], "properties": {"schemas": {"minItems": 1}}}},
+            ]
+        }
+    )
 
     profile: str | None = Field(None, description="`reader`, `writer`, `owner`, or a profile of the Estate.")
     grant: PrivilegeSet | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pgvillage.estate.manifest.common import (
     DatabasePrivilege,
@@ -41,6 +41,13 @@ class PublicGrants(Part):
 
 
 class DatabaseFields(Part):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["ensure"], "properties": {"ensure": {"const": "absent"}}},
+            "then": {"required": ["deletionProtection"], "properties": {"deletionProtection": {"const": False}}},
+        }
+    )
+
     owner: ObjectName | None = Field(None, description="Left alone when unset.")
     ensure: Ensure = "present"
     deletion_protection: bool = Field(True, description="Must be false before `ensure: absent` drops it.")

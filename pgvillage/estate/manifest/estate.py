@@ -10,8 +10,14 @@ from pgvillage.estate.manifest.cluster import Authority
 from pgvillage.estate.manifest.common import Labels, Metadata, ObjectName, Part, PrivilegeSet, Scalar
 from pgvillage.settings import CorrectMode
 
-ProfileName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-Share = Annotated[str, StringConstraints(pattern=r"^(100|[1-9]?[0-9])%$")]
+ProfileName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$"),
+    Field(description="Lower-case letters, digits, `_`, `-`."),
+]
+Share = Annotated[
+    str, StringConstraints(pattern=r"^(100|[1-9]?[0-9])%$"), Field(description="A share from 0% to 100%.")
+]
 
 
 class Limit(Part):
@@ -51,6 +57,10 @@ class Defaults(Part):
     )
     user: UserDefaults = UserDefaults()
     heir: ObjectName | None = None
+    external_roles: list[ObjectName] = Field(
+        default_factory=list,
+        description="Roles that exist on every cluster and are managed elsewhere; `postgres` always counts.",
+    )
 
 
 class Notification(Part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from pgvillage.estate.manifest.common import (
     Ensure,
@@ -16,6 +16,10 @@ from pgvillage.estate.manifest.common import (
     RoleAttributes,
     RoleName,
     Selector,
+    declarable_role,
+    exactly_one,
+    given,
+    lacking,
 )
 
 _FIELD = re.compile(r"\{([A-Za-z][A-Za-z0-9-]*)\}")
@@ -45,7 +49,9 @@ def _template(text: str) -> str:
 class DropAfter(Part):
     """What happens to a role that the directory no longer names: NOLOGIN at once, dropped later if asked."""
 
-    drop: Annotated[str, StringConstraints(pattern=r"^(never|after [1-9][0-9]{0,4}d)$")] = "never"
+    drop: Annotated[str, StringConstraints(pattern=r"^(never|after [1-9][0-9]{0,4}d)$")] = Field(
+        "never", description="`never`, or `after 30d` (a number of days)."
+    )
     heir: ObjectName | None = None
 
     @property
@@ -56,11 +62,24 @@ class DropAfter(Part):
 class Members(Part):
     """Who is in the group, exactly: roles by name, or the members of a directory's group."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                exactly_one("roles", "directory"),
+                {"if": given("directory"), "then": given("group"), "else": lacking("group")},
+            ]
+        }
+    )
+
     roles: list[ObjectName] | None = None
     directory: str | None = Field(None, description="A directory of the settings.")
     group: str | None = Field(None, description="The group's DN.")
     nested: bool = False
-    role: Annotated[str, AfterValidator(_template)] = Field("{uid}", description="The role's name, from attributes.")
+    role: Annotated[str, AfterValidator(_template)] = Field(
+        "{uid}",
+        description="The role's name, with attributes of the entry in braces, such as {uid}.",
+        json_schema_extra={"pattern": r"^[^{}]*(\{[A-Za-z][A-Za-z0-9-]*\}[^{}]*)+$"},
+    )
     case: Literal["lower", "keep"] = "lower"
     member_of: MemberOf = Field(default_factory=list, description="Further roles that each of these people gets.")
     connection_limit: int = Field(-1, ge=-1, le=2_147_483_647)
@@ -92,6 +111,11 @@ class Group(Part):
     kind: Literal["Group"]
     metadata: Metadata
     spec: GroupSpec
+
+    @model_validator(mode="after")
+    def _role_is_declarable(self) -> Group:
+        declarable_role(self.role)
+        return self
 
     @property
     def role(self) -> str:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from pgvillage.estate.manifest.cluster import Cron
-from pgvillage.estate.manifest.common import Ensure, Metadata, ObjectName, Part, Scalar, Selector
+from pgvillage.estate.manifest.common import Ensure, Metadata, ObjectName, Part, Scalar, Selector, exactly_one
 
-StepName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
+StepName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"),
+    Field(description="Lower-case letters, digits, `_` and `-`, a letter or digit at both ends; at most 63."),
+]
 
 
 class Schedule(Part):
     cron: Cron
-    time_zone: str = Field("UTC", pattern=r"^[A-Za-z0-9_+/-]{1,64}$", description="An IANA time zone.")
+    time_zone: str = Field(
+        "UTC", pattern=r"^[A-Za-z0-9_+/-]{1,64}$", description="An IANA time zone, such as Europe/Amsterdam."
+    )
 
 
 class SqlText(Part):
+    model_config = ConfigDict(json_schema_extra=exactly_one("sql", "file"))
+
     name: StepName
     sql: str | None = Field(None, min_length=1)
     file: str | None = Field(None, min_length=1, description="A file of the estate repository.")
@@ -34,6 +42,8 @@ class JobStep(SqlText):
 
 
 class Expectation(Part):
+    model_config = ConfigDict(json_schema_extra=exactly_one("value", "rows"))
+
     value: Scalar | None = None
     rows: int | None = Field(None, ge=0)
 

@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from pgvillage.estate.manifest.common import Ensure, Metadata, ObjectName, Part, RoleAttributes, RoleName, Selector
+from pgvillage.estate.manifest.common import (
+    Ensure,
+    Metadata,
+    ObjectName,
+    Part,
+    RoleAttributes,
+    RoleName,
+    Selector,
+    declarable_role,
+    given,
+    lacking,
+)
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:([T ])[0-9:.+Z-]+)?")
+_EXPECTED = "expected a date such as 2027-06-30, or a date and time such as 2027-06-30T12:00:00+02:00"
+
+
+def _dated(value: Any) -> Any:
+    # not left to pydantic: it reads a bare number as seconds since 1970, so 20270630 would be a day in August 1970
+    if value is None or isinstance(value, date):
+        return value
+    match = _DATE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(_EXPECTED)
+    try:
+        return datetime.fromisoformat(value) if match[1] else date.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError(f"no such day or time; {_EXPECTED}") from error
 
 
 class SecretName(Part):
-    secret: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$", description="A secret of the settings.")
+    secret: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$",
+        description="The name of a secret of the settings: letters, digits, `.`, `_`, `-`.",
+    )
 
 
 class Auth(Part):
     """How the user proves who they are. `certificate`, `ldap` and `none` mean that the role has no password."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"method": {"const": "scram"}}},
+            "then": given("password"),
+            "else": lacking("password"),
+        }
+    )
 
     method: Literal["scram", "certificate", "ldap", "none"]
     password: SecretName | None = None
@@ -35,7 +74,9 @@ class UserSpec(RoleAttributes):
     ensure: Ensure = "present"
     login: bool = True
     auth: Auth | None = Field(None, description="The password is left alone when unset.")
-    valid_until: datetime | date | None = Field(None, description="VALID UNTIL; a date ends at its midnight in UTC.")
+    valid_until: Annotated[datetime | date | None, BeforeValidator(_dated)] = Field(
+        None, description="VALID UNTIL; a date ends at its midnight in UTC."
+    )
     heir: ObjectName | None = Field(None, description="Who gets what it owns when it goes.")
 
 
@@ -46,6 +87,11 @@ class User(Part):
     kind: Literal["User"]
     metadata: Metadata
     spec: UserSpec
+
+    @model_validator(mode="after")
+    def _role_is_declarable(self) -> User:
+        declarable_role(self.role)
+        return self
 
     @property
     def role(self) -> str:
