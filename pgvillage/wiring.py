@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgvillage.clients.pg_connect import Endpoint
 from pgvillage.clients.secrets import named_secret
@@ -21,6 +22,11 @@ from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
 from pgvillage.settings import Settings
 from pgvillage.usecases.world import Checkout, QueriesOf, Reading, Writer
+
+_PATHS = frozenset(
+    ["file", "state", "ldif", "cache", "ca", "cert", "key", "sslrootcert", "sslcert", "sslkey", "sshKey", "knownHosts"]
+)
+_SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path
 
 if TYPE_CHECKING:
     from pgvillage.clients.git import EstateSource
@@ -140,5 +146,26 @@ class RealWorld:
 
 
 def real_world(settings: Path) -> RealWorld:
-    """Raises SettingsError."""
-    return RealWorld(load_settings(settings))
+    """Raises SettingsError. Relative paths in the settings start at their own folder."""
+    return RealWorld(with_paths(load_settings(settings), settings.absolute().parent))
+
+
+def with_paths(settings: Settings, base: Path) -> Settings:
+    """The settings with every relative path made absolute, so that it does not matter where a command is run."""
+    found = settings.model_dump(by_alias=True, exclude_none=True)
+    _absolute(found, base)
+    repository = found["repository"]
+    if "://" not in repository["url"] and not _SCP.match(repository["url"]):
+        repository["url"] = str(base / Path(repository["url"]).expanduser())
+    return Settings.model_validate(found)
+
+
+def _absolute(node: Any, base: Path) -> None:
+    """`file`, `state`, `ldif` and the like, wherever they stand; `system` is no path."""
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        if key in _PATHS and isinstance(value, str | Path) and str(value) != "system":
+            node[key] = str(base / Path(value).expanduser())
+        elif isinstance(value, dict):
+            _absolute(value, base)

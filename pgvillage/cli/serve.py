@@ -1,0 +1,8 @@
+"""pgvillage serve."""
+
+from __future__ import annotations
+
+
+def command() -> int:
+    """(coming in this change)"""
+    return 0

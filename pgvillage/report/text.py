@@ -1,0 +1,140 @@
+"""Plans and runs as text for a terminal; plain when piped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pgvillage.report.words import counts_line, field_line, show_text, symbol, title
+from rich.console import Console
+from rich.text import Text
+
+from pgvillage.core.change import Action, Change, Origin
+from pgvillage.core.plan import Finding, Plan, Status, System, TargetPlan
+from pgvillage.core.run import Outcome, Run, TargetRun
+
+_COLOURS = {Action.CREATE: "green", Action.UPDATE: "yellow", Action.REPLACE: "magenta", Action.DELETE: "red"}
+_FINDING = {"error": ("✗", "red"), "warning": ("!", "yellow"), "info": ("·", "dim")}
+_FIELDS_OF_NEW = 4
+_CHANGES_SHOWN = 200
+_SYSTEMS = {System.POSTGRES: "PostgreSQL", System.STOLON: "stolon in etcd"}
+
+
+def print_plan(console: Console, plan: Plan, *, sql: bool = False, heading: str = "Plan") -> None:
+    """The whole plan; `sql` adds the statements."""
+    dirty = " with uncommitted changes" if plan.dirty else ""
+    subject = f" “{show_text(plan.subject, 60)}”" if plan.subject else ""
+    line = Text.assemble((heading, "bold"), f" for revision {plan.revision[:12]}{subject}{dirty}")
+    console.print(line)
+    _print_findings(console, plan.findings)
+    for target in plan.targets:
+        _print_target(console, target, sql=sql)
+    console.print()
+    console.print(Text(counts_line(plan), style="bold"))
+
+
+def _print_target(console: Console, plan: TargetPlan, *, sql: bool) -> None:
+    head = Text.assemble("\n", (str(plan.target), "bold cyan"), (f"  {_SYSTEMS[plan.target.system]}", "dim"))
+    if plan.status is not Status.PLANNED:
+        console.print(head)
+        console.print(Text(f"  ✗ {plan.status}: {plan.error}", style="red"))
+        return
+    if not plan.changes:
+        head.append("  no changes", style="green")
+    elif plan.steps:
+        head.append(f"  digest {plan.digest[:12]}", style="dim")
+    console.print(head)
+    for change in plan.changes[:_CHANGES_SHOWN]:
+        _print_change(console, change)
+    if len(plan.changes) > _CHANGES_SHOWN:
+        more = len(plan.changes) - _CHANGES_SHOWN
+        console.print(Text(f"  … and {more} more changes (-o json shows all)", style="dim"))
+    if sql and plan.steps:
+        console.print(Text("  SQL" if plan.target.system is System.POSTGRES else "  patch", style="dim"))
+        for step in plan.steps:
+            place = f"[{show_text(step.database, 63)}] " if step.database else ""
+            once = "" if step.transactional else "  -- not in a transaction"
+            console.print(Text(f"    {place}{safe_sql(str(step))};{once}"), soft_wrap=True)
+    for gate in plan.gates:
+        word, style = ("approved", "green") if gate.open else ("blocked", "bold red")
+        console.print(Text(f"  {word} by {gate.rule}: {gate.message}", style=style))
+        if not gate.open and gate.approvable:
+            hint = f"    to allow exactly this: pgvillage apply --auto --approve {plan.digest[:12]}"
+            console.print(Text(hint, style="dim"))
+    _print_findings(console, plan.findings)
+
+
+def safe_sql(text: str) -> str:
+    """A statement on screen: line breaks stay, other control characters in names can't reach the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" for c in text)
+
+
+def _print_change(console: Console, change: Change) -> None:
+    style = "dim" if change.held else _COLOURS[change.action]
+    line = Text("  ").append(f"{symbol(change.action)} ", style=style)
+    line.append(title(change.address), style=style)
+    if change.origin is not Origin.GIT:
+        line.append(f"  {change.origin}", style="bold magenta" if change.origin is Origin.DRIFT else "blue")
+    line.append(f"  {change.source}", style="dim")
+    console.print(line, soft_wrap=True)
+    if change.reason:
+        console.print(Text(f"      {change.reason}", style="dim"), soft_wrap=True)
+    fields = [
+        entry for entry in change.fields if change.action is not Action.DELETE or change.address.kind == "privilege"
+    ]
+    if change.action is Action.CREATE:
+        fields = [entry for entry in fields if entry.after not in (None, False, -1, "none") or entry.sensitive]
+        fields = fields if change.address.kind == "privilege" else fields[:_FIELDS_OF_NEW]
+    for entry in fields:
+        console.print(Text(f"      {field_line(change, entry)}"), soft_wrap=True)
+    if change.held:
+        console.print(Text(f"      held: {change.held}", style="yellow"), soft_wrap=True)
+    elif change.impact.restart:
+        console.print(Text("      takes effect at the next restart", style="yellow"))
+
+
+def _print_findings(console: Console, findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        mark, style = _FINDING[finding.severity]
+        console.print(Text(f"  {mark} {finding.message}", style=style), soft_wrap=True)
+
+
+def print_run(console: Console, run: Run) -> None:
+    """What an apply did, target by target, and what it did not."""
+    for target in run.targets:
+        _print_run(console, target)
+    done = sum(len(t.done) for t in run.targets)
+    left = sum(len(t.left) for t in run.targets)
+    statements = sum(t.statements for t in run.targets)
+    line = f"\nApplied: {done} changes in {statements} steps on {_clusters(run)}" + (
+        f"; {left} not done" if left else ""
+    )
+    console.print(Text(line, style="bold"))
+
+
+def _clusters(run: Run) -> str:
+    count = len({t.target.cluster for t in run.targets if t.done})
+    return f"{count} cluster" + ("" if count == 1 else "s")
+
+
+def _print_run(console: Console, run: TargetRun) -> None:
+    good = run.outcome in (Outcome.DONE, Outcome.NOTHING)
+    mark, style = ("✓", "green") if good else ("✗", "red")
+    line = Text.assemble("\n", (f"{mark} ", style), (str(run.target), "bold cyan"), f"  {run.outcome}")
+    if run.done:
+        line.append(
+            f": {len(run.done)} changes, read again and confirmed" if good else f": {len(run.done)} changes done"
+        )
+    console.print(line)
+    for note in run.notes:
+        console.print(Text(f"  · {note}", style="dim"), soft_wrap=True)
+    if run.error:
+        console.print(Text(f"  {safe_sql(run.error)}", style="red"), soft_wrap=True)
+    for gate in run.plan.gates:
+        if not gate.open:
+            console.print(Text(f"  blocked by {gate.rule}: {gate.message}", style="red"), soft_wrap=True)
+    if run.left and not good:
+        console.print(
+            Text(f"  not done: {', '.join(title(c.address) for c in run.left[:5])}", style="yellow"), soft_wrap=True
+        )
+        if len(run.left) > 5:
+            console.print(Text(f"  … and {len(run.left) - 5} more", style="yellow"))

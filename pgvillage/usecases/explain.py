@@ -1,0 +1,90 @@
+"""Explaining one address: who asks for it and where, what is live, what was applied, what differs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pgvillage.core.address import Address, parse_address
+from pgvillage.core.change import Change, Resource
+from pgvillage.core.errors import UsageError
+from pgvillage.core.ledger import LedgerEntry
+from pgvillage.core.plan import Finding, System
+from pgvillage.core.state import State
+from pgvillage.resources import kinds
+from pgvillage.usecases.estate import Scope, load_estate
+from pgvillage.usecases.observe import Observation, observe
+from pgvillage.usecases.plan import NO_CONSENT, plan_observed
+from pgvillage.usecases.world import World
+
+_NEAREST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything known about one address; what is None is not there."""
+
+    address: Address
+    resource: Resource | None
+    live: State | None
+    entry: LedgerEntry | None
+    change: Change | None
+    findings: tuple[Finding, ...]
+    groups: tuple[str, ...]
+    unread: str
+    observed_at: datetime
+
+
+async def explain(world: World, text: str, revision: str | None = None) -> Explanation:
+    """Raises UsageError when neither the estate nor the target knows the address, with the nearest that exist."""
+    address = parse_address(text)
+    system = _system_of(address.kind)
+    estate = await load_estate(world, Scope((address.target,), revision=revision))
+    target = next((t for t in estate.targets if t.system is system), None)
+    if target is None:
+        raise UsageError(f"cluster {address.target!r} has no {system} target")
+    view = estate.views[target.cluster]
+    seen = await observe(world, target, view)
+    snapshot = seen.context.snapshot
+    resource, live = seen.desired.get(address), snapshot.live.get(address)
+    entry = snapshot.ledger.entries.get(address)
+    if resource is None and live is None and entry is None:
+        raise UsageError(_unknown(address, seen))
+    plan = plan_observed(world, seen, estate, NO_CONSENT)
+    person = view.people.by_role.get(address.name[-1])
+    return Explanation(
+        address=address,
+        resource=resource,
+        live=live,
+        entry=entry,
+        change=next((change for change in plan.changes if change.address == address), None),
+        findings=tuple(f for f in plan.findings if f.address == address),
+        groups=person.groups if person else (),
+        unread=next((u.reason for u in snapshot.unread if u.covers(address)), ""),
+        observed_at=snapshot.read_at,
+    )
+
+
+def _system_of(kind: str) -> System:
+    for system in System:
+        if kind in kinds(system):
+            return system
+    known = sorted(name for system in System for name in kinds(system))
+    near = difflib.get_close_matches(kind, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    raise UsageError(f"no kind {kind!r} of resource; {hint}")
+
+
+def _unknown(address: Address, seen: Observation) -> str:
+    known: Iterable[Address] = {*seen.desired, *seen.context.snapshot.live}
+    labels = [str(each) for each in known if each.kind == address.kind]
+    near = difflib.get_close_matches(str(address), labels, _NEAREST, cutoff=0.5)
+    hint = f"; the nearest are {', '.join(near)}" if near else ""
+    return f"{address}: neither the estate nor the cluster knows it{hint}"
+
+
+def without_sensitive(state: State) -> State:
+    """The state with sensitive fields emptied, for showing."""
+    return replace(state, **dict.fromkeys(state.SENSITIVE, "(not shown)")) if state.SENSITIVE else state
