@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pgvillage.cli.options import DEFAULT_SETTINGS, SettingsOption, world_of
 
-def command() -> int:
-    """(coming in this change)"""
+
+def command(settings: SettingsOption = DEFAULT_SETTINGS) -> int:
+    """Run the reconciler: follow the repository, observe every target, apply by policy, report drift to chat."""
+    import asyncio
+
+    from pgvillage.daemon.service import configure_logs, serve
+
+    configure_logs()
+    asyncio.run(serve(world_of(settings)))
     return 0
