@@ -44,6 +44,7 @@ def command(
     approve: ApproveOption = None,
     acknowledge: AcknowledgeOption = None,
     sql: Annotated[bool, typer.Option("--sql", help="Show the statements.")] = False,
+    only_result: Annotated[bool, typer.Option("--only-result", help="Don't show the plan first.")] = False,
     no_color: NoColorOption = False,
     timeout: TimeoutOption = None,
 ) -> int:
@@ -74,7 +75,7 @@ def command(
 
     async def work() -> tuple[Planned, Run]:
         planned = await make_plan(world, scope, consent)
-        if output is Output.TEXT and saved is None:
+        if output is Output.TEXT and saved is None and not only_result:
             from pgvillage.report.text import print_plan
 
             print_plan(console, planned.plan, sql=sql)

@@ -67,7 +67,7 @@ class Endpoint:
             "passfile": "/dev/null",
             "gssencmode": "disable",
             "client_encoding": "UTF8",
-            "target_session_attrs": "read-write" if primary else "any",
+            "target_session_attrs": "primary" if primary else "any",
             "keepalives_idle": 30,
             "tcp_user_timeout": 60_000,
         }

@@ -77,6 +77,8 @@ def parse_ledger(cluster: str, system: str, target: Sequence[Sequence[Any]], row
         return Ledger(why_not=f"the ledger has format {found_format}; this PgVillage knows {FORMAT}")
     if found_system != system:
         return Ledger(why_not="the ledger was written on another system (a restore or a copy)")
+    if not rows and not revision:
+        return Ledger()  # made, and nothing applied yet
     entries = {parse_address(f"{cluster}/{row[0]}"): LedgerEntry(*row[1:]) for row in rows}
     return Ledger(usable=True, why_not="", revision=revision, entries=entries)
 

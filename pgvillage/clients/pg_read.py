@@ -26,7 +26,7 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
        pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT'),
        pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT')
          AND pg_catalog.has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE'),
-       pg_catalog.current_user::text, pg_catalog.pg_is_in_recovery(),
+       current_user::text, pg_catalog.pg_is_in_recovery(),
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
        pg_catalog.current_database()::text,
        (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database WHERE datallowconn),

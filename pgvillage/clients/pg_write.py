@@ -31,17 +31,19 @@ _APPLICATION = "pgvillage apply"
 _TRIES = 5
 # Worth another try as a whole transaction: nothing of it was done.
 _RETRYABLE = {"40001", "40P01", "55P03"}
-_QUIET = (
-    "log_statement = 'none'",
-    "log_min_duration_statement = -1",
-    "log_min_duration_sample = -1",
-    "log_transaction_sample_rate = 0",
-    "log_duration = off",
-    "log_min_error_statement = 'panic'",
-    "track_activities = off",
-    "pg_stat_statements.track = 'none'",
-    "pgaudit.log = 'none'",
-)
+_QUIET = {
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "log_duration": "off",
+    "log_min_error_statement": "panic",
+    "track_activities": "off",
+    "pg_stat_statements.track": "none",
+    "pgaudit.log": "none",
+}
+# One statement for all of them, until the transaction's end or the next of its kind.
+_SET_LOCAL = "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
 
 
 class PostgresWriter:
@@ -117,14 +119,20 @@ class PostgresWriter:
 
         cursors: list[object] = []
         try:
-            if any(step.secret for step in steps) and await self._may_be_quiet(connection):
-                for setting in _QUIET:
-                    await connection.execute(f"SET LOCAL {setting}")
+            loud = await self._usual_logging(connection) if any(step.secret for step in steps) else {}
+            quiet = False
             async with connection.pipeline():
                 for step in steps:
+                    # Only what holds a verifier is kept out of the log; everything else is for the auditor to read.
+                    if loud and step.secret is not quiet:
+                        quiet = step.secret
+                        settings = {name: _QUIET[name] for name in loud} if quiet else loud
+                        await connection.execute(_SET_LOCAL, (list(settings), list(settings.values())))
                     cursor = connection.cursor()
                     cursors.append(cursor)
                     await cursor.execute(self._text(connection, step).encode())
+                if quiet:
+                    await connection.execute(_SET_LOCAL, (list(loud), list(loud.values())))
         except psycopg.Error as error:
             failed = next((s for s, c in zip(steps, cursors, strict=False) if not _succeeded(c)), steps[-1])
             raise _failure(failed, error) from None
@@ -146,9 +154,13 @@ class PostgresWriter:
         verifier = connection.pgconn.encrypt_password(password, place.role.encode(), b"scram-sha-256")
         return f"'{verifier.decode('ascii')}'"
 
-    async def _may_be_quiet(self, connection: Connection) -> bool:
-        row = await (await connection.execute("SELECT current_setting('is_superuser') = 'on'")).fetchone()
-        return bool(row and row[0])
+    async def _usual_logging(self, connection: Connection) -> dict[str, str]:
+        """The settings that make verifiers reach a log, as they are now; nothing where we may not change them."""
+        text = (
+            "SELECT name, setting || coalesce(unit, '') FROM pg_catalog.pg_settings "
+            "WHERE name = ANY(%s) AND pg_catalog.current_setting('is_superuser') = 'on'"
+        )
+        return dict(await (await connection.execute(text, (list(_QUIET),))).fetchall())
 
     # --- transactions and fencing
 

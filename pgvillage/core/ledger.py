@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar
 
 from pgvillage.core.address import Address
 
@@ -14,8 +15,11 @@ class LedgerEntry:
     """What was last applied at an address.
 
     `made` tells what we created from what we adopted; only what we made may be dropped without being told to.
-    `directory` names the directory that asked for it; `disabled_since` starts a leaver's clock.
+    `directory` names the directory that asked for it; `disabled_since` starts a leaver's clock. A wish that policy held
+    back is remembered too (HELD before it), so that it stays drift and does not pass as new at the next look.
     """
+
+    HELD: ClassVar[str] = "held:"
 
     wish: str
     made: bool
@@ -24,6 +28,10 @@ class LedgerEntry:
     disabled_since: datetime | None = None
     drop_after_days: int | None = None
     heir: str | None = None
+
+    @property
+    def applied(self) -> bool:
+        return not self.wish.startswith(self.HELD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,4 +53,4 @@ def origin_of(resource: Resource, action: Action, ledger: Ledger) -> Origin:
 
 
 def _same_wish(entry: LedgerEntry, resource: Resource) -> bool:
-    return entry.wish == resource.wish_fingerprint
+    return entry.wish.removeprefix(LedgerEntry.HELD) == resource.wish_fingerprint

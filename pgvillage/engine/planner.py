@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pgvillage.core.address import Address
-from pgvillage.core.change import Action, Change, Resource
+from pgvillage.core.change import Action, Change, Origin, Resource
 from pgvillage.core.ledger import LedgerEntry, LedgerUpdate
 from pgvillage.core.plan import Finding, Snapshot, Status, TargetId, TargetPlan
 from pgvillage.core.state import State
@@ -150,9 +150,13 @@ def ledger_update(
         change = pending.get(address)
         if done is not None and address not in done:
             continue
-        if (change is not None and change.held) or (done is None and change is not None):
-            continue
         old = entries.get(address)
+        if change is not None and change.held:
+            if done is None and change.origin is Origin.DRIFT and old is None:
+                rows[address] = LedgerEntry(LedgerEntry.HELD + resource.wish_fingerprint, made=False, revision=revision)
+            continue
+        if done is None and change is not None:
+            continue
         row = _row(resource, change, old, revision)
         if row is None:
             if old is not None:
@@ -163,7 +167,7 @@ def ledger_update(
 
 
 def _row(resource: Resource, change: Change | None, old: LedgerEntry | None, revision: str) -> LedgerEntry | None:
-    if resource.state is None:
+    if resource.state is None and resource.wish is None:
         return None
     made = old.made if old else bool(change and change.action is Action.CREATE)
     leaver = resource.leaver

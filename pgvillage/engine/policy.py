@@ -62,10 +62,17 @@ def _why_held(change: Change, rules: Rules, snapshot: Snapshot, subject_of: Mapp
         return ""
     if change.risk in (Risk.RESTART, Risk.DROP, Risk.LOSS):
         return f"drift, and its correction is a {change.risk}: `correct: safe` leaves that to people"
-    subject = subject_of.get(change.address, change.address)
-    if change.risk is Risk.ACCESS and subject not in snapshot.ledger.entries:
-        return "drift that takes access away from something PgVillage has not applied before: `correct: safe` leaves it"
+    if change.risk is Risk.ACCESS and not _is_ours(change.address, snapshot, subject_of):
+        return (
+            "takes access away from something PgVillage has not applied before: `correct: safe` leaves that to people"
+        )
     return ""
+
+
+def _is_ours(address: Address, snapshot: Snapshot, subject_of: Mapping[Address, Address]) -> bool:
+    entries = snapshot.ledger.entries
+    own, subject = entries.get(address), entries.get(subject_of.get(address, address))
+    return subject is not None and subject.applied and (own is None or own.applied)
 
 
 def hold_dependents(changes: Sequence[Change], depends: Mapping[Address, Iterable[Address]]) -> list[Change]:

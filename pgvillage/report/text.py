@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from typing import Any
 
-from pgvillage.report.words import counts_line, field_line, show_text, symbol, title
 from rich.console import Console
 from rich.text import Text
 
-from pgvillage.core.change import Action, Change, Origin
+from pgvillage.core.change import Action, Change, FieldChange, Origin
 from pgvillage.core.plan import Finding, Plan, Status, System, TargetPlan
 from pgvillage.core.run import Outcome, Run, TargetRun
+from pgvillage.report.words import counts_line, field_line, show_text, symbol, title
 
 _COLOURS = {Action.CREATE: "green", Action.UPDATE: "yellow", Action.REPLACE: "magenta", Action.DELETE: "red"}
 _FINDING = {"error": ("✗", "red"), "warning": ("!", "yellow"), "info": ("·", "dim")}
-_FIELDS_OF_NEW = 4
+_TITLE_WIDTH = 52
 _CHANGES_SHOWN = 200
+# What PostgreSQL makes of it when nobody says anything
+_USUAL: dict[str, dict[str, Any]] = {
+    "role": {"login": False},
+    "membership": {"admin": False, "inherit": True, "set": True},
+}
 _SYSTEMS = {System.POSTGRES: "PostgreSQL", System.STOLON: "stolon in etcd"}
 
 
@@ -71,25 +79,33 @@ def safe_sql(text: str) -> str:
 def _print_change(console: Console, change: Change) -> None:
     style = "dim" if change.held else _COLOURS[change.action]
     line = Text("  ").append(f"{symbol(change.action)} ", style=style)
-    line.append(title(change.address), style=style)
+    line.append(title(change.address).ljust(_TITLE_WIDTH), style=style)
     if change.origin is not Origin.GIT:
         line.append(f"  {change.origin}", style="bold magenta" if change.origin is Origin.DRIFT else "blue")
     line.append(f"  {change.source}", style="dim")
     console.print(line, soft_wrap=True)
     if change.reason:
         console.print(Text(f"      {change.reason}", style="dim"), soft_wrap=True)
-    fields = [
-        entry for entry in change.fields if change.action is not Action.DELETE or change.address.kind == "privilege"
-    ]
-    if change.action is Action.CREATE:
-        fields = [entry for entry in fields if entry.after not in (None, False, -1, "none") or entry.sensitive]
-        fields = fields if change.address.kind == "privilege" else fields[:_FIELDS_OF_NEW]
-    for entry in fields:
+    for entry in fields_worth_showing(change):
         console.print(Text(f"      {field_line(change, entry)}"), soft_wrap=True)
     if change.held:
         console.print(Text(f"      held: {change.held}", style="yellow"), soft_wrap=True)
     elif change.impact.restart:
         console.print(Text("      takes effect at the next restart", style="yellow"))
+
+
+def fields_worth_showing(change: Change) -> list[FieldChange]:
+    """Of something new what is not usual, of something that goes its privileges, of anything else every field."""
+    if change.action is Action.CREATE and change.after is not None and is_dataclass(change.after):
+        usual = {each.name: each.default for each in dataclass_fields(change.after)} | _USUAL.get(
+            change.address.kind, {}
+        )
+        return [
+            f for f in change.fields if f.after is not None and getattr(change.after, f.name, f) != usual.get(f.name)
+        ]
+    if change.action is Action.DELETE and not change.address.kind.endswith("privilege"):
+        return []
+    return list(change.fields)
 
 
 def _print_findings(console: Console, findings: Iterable[Finding]) -> None:
@@ -101,7 +117,12 @@ def _print_findings(console: Console, findings: Iterable[Finding]) -> None:
 def print_run(console: Console, run: Run) -> None:
     """What an apply did, target by target, and what it did not."""
     for target in run.targets:
-        _print_run(console, target)
+        if target.outcome is not Outcome.NOTHING:
+            _print_run(console, target)
+    idle = [str(t.target) for t in run.targets if t.outcome is Outcome.NOTHING]
+    if idle:
+        shown = ", ".join(idle[:5]) + (f" and {len(idle) - 5} more" if len(idle) > 5 else "")
+        console.print(Text(f"\n✓ nothing to do: {shown}", style="green"))
     done = sum(len(t.done) for t in run.targets)
     left = sum(len(t.left) for t in run.targets)
     statements = sum(t.statements for t in run.targets)

@@ -90,8 +90,3 @@ def not_acted_on(view: ClusterView) -> Iterable[str]:
         yield "connect"
     if view.jobs:
         yield f"jobs ({', '.join(sorted(j.document.metadata.name for j in view.jobs))})"
-    future = {
-        d.document.metadata.name for d in view.role_documents if any(g.future for g in d.document.spec.privileges)
-    }
-    if future:
-        yield f"privileges with `future` ({', '.join(sorted(future))})"

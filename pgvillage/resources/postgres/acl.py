@@ -27,6 +27,7 @@ _LETTERS = {
 WITH_GRANT_OPTION = " WITH GRANT OPTION"
 
 # What each class has by itself (acldefault) beside the owner's own rights, which are never counted.
+_SCHEMA_PUBLIC_CLOSED_SINCE = 15
 DEFAULT_PUBLIC: Mapping[str, frozenset[str]] = {"database": frozenset({"CONNECT", "TEMPORARY"})}
 ALL: Mapping[str, tuple[str, ...]] = {
     "database": ("CREATE", "CONNECT", "TEMPORARY"),
@@ -37,6 +38,13 @@ ALL: Mapping[str, tuple[str, ...]] = {
 _MAINTAIN_SINCE = 17
 
 Acl = Mapping[str, frozenset[str]]
+
+
+def public_at_creation(place: tuple[str, str, str], major: int) -> frozenset[str]:
+    """What PUBLIC will have on a database that is yet to be made, or on the `public` schema that comes with it."""
+    if place[0] == "schema" and place[2] == "public":
+        return frozenset({"USAGE"} if major >= _SCHEMA_PUBLIC_CLOSED_SINCE else {"USAGE", "CREATE"})
+    return DEFAULT_PUBLIC.get(place[0], frozenset())
 
 
 def every_privilege(object_class: str, major: int) -> frozenset[str]:

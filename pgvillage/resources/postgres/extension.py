@@ -23,7 +23,7 @@ SELECT e.extname, e.extversion, n.nspname
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 """
 _AVAILABLE = """
-SELECT v.name, pg_catalog.array_agg(v.version)
+SELECT v.name, pg_catalog.array_agg(v.version), pg_catalog.max(v.schema)
 FROM pg_catalog.pg_available_extension_versions v WHERE v.name = ANY(%s) GROUP BY v.name
 """
 
@@ -35,6 +35,14 @@ class ExtensionState(State):
     version: str | Unmanaged | None = None
     schema: str | Unmanaged | None = None
     cascade: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """What the server's files offer; `fixed` is the schema that the extension insists on."""
+
+    versions: frozenset[str]
+    fixed: str | None
 
 
 class Extension(Kind):
@@ -63,7 +71,9 @@ class Extension(Kind):
             for database, rows in live.by_database.items()
             for name, version, schema in rows["extension"]
         }
-        available = {name: frozenset(versions) for name, versions in live.rows.get("available", ())}
+        available = {
+            name: Available(frozenset(versions), fixed) for name, versions, fixed in live.rows.get("available", ())
+        }
         return Parsed(states, inventory=available)
 
     def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
@@ -93,7 +103,7 @@ class Extension(Kind):
                 continue
             assert isinstance(after, ExtensionState)
             if change.action is Action.CREATE:
-                yield step(change.address, _create(name, after), database=database)
+                yield step(change.address, _create(name, after, _home(change, context)), database=database)
                 continue
             names = {f.name for f in change.fields}
             if "version" in names:
@@ -121,23 +131,35 @@ def _settle(wish: State | None, live: State | None) -> State | None:
 
 def _unavailable(change: Change, context: Context) -> str:
     """Files that the server does not have are found out now and not in the middle of an apply."""
-    available = context.snapshot.inventory.get("extension")
     name, after = change.address.name[1], change.after
-    if not isinstance(available, dict) or not isinstance(after, ExtensionState):
+    if not isinstance(after, ExtensionState):
         return ""
-    if name not in available:
+    available = _available(change, context)
+    if available is None:
         return f"the server has no extension {quote_part(name)}: install its package on every node first"
-    versions = available[name]
+    versions = available.versions
     if isinstance(after.version, str) and after.version not in versions:
         found = ", ".join(sorted(versions))
         return f"the server has no version {after.version} of extension {quote_part(name)}, only {found}"
     return ""
 
 
-def _create(name: str, state: ExtensionState) -> str:
+def _available(change: Change, context: Context) -> Available | None:
+    found = context.snapshot.inventory.get("extension")
+    return found.get(change.address.name[1]) if isinstance(found, dict) else None
+
+
+def _home(change: Change, context: Context) -> str | None:
+    """Our sessions have no search_path to choose a schema by: `public`, unless the extension insists on its own."""
+    available = _available(change, context)
+    return None if available and available.fixed else "public"
+
+
+def _create(name: str, state: ExtensionState, home: str | None) -> str:
     words = [f"CREATE EXTENSION {name}"]
-    if isinstance(state.schema, str):
-        words.append(f"SCHEMA {ident(state.schema)}")
+    schema = state.schema if isinstance(state.schema, str) else home
+    if schema is not None:
+        words.append(f"SCHEMA {ident(schema)}")
     if isinstance(state.version, str):
         words.append(f"VERSION {literal(state.version)}")
     if state.cascade:

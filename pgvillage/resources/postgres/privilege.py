@@ -14,7 +14,7 @@ from pgvillage.core.state import State
 from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.view import ClusterView
-from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege, privileges_of
+from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege, privileges_of, public_at_creation
 from pgvillage.resources.postgres.privilege_sql import privilege_steps
 from pgvillage.resources.postgres.privilege_wishes import EVERY, wishes
 from pgvillage.resources.postgres.sql import PUBLIC
@@ -120,6 +120,8 @@ class Privilege(Kind):
                 continue
             state, missing = _resolve(resource, address, inventory, major)
             findings += [Finding("warning", f"{resource.source}: {text}", address) for text in missing]
+            if state is not None and state.entries == _at_creation(address, inventory, major):
+                state = None  # it comes with the database itself
             resolved[address] = replace(resource, state=state)
         resolved.update(_undeclared(desired, context))
         findings += _strangers(context)
@@ -140,18 +142,26 @@ class Privilege(Kind):
         return sum(map(len, state.entries.values())) if isinstance(state, PrivilegeState) else 0
 
     def judge(self, change: Change, context: Context) -> Judgement:
-        revoked = sum(len(before - after) for _, before, after in differences(change))
+        pairs = list(differences(entries_of(change.before), change.after))
+        revoked = sum(len(before - after) for _, before, after in pairs)
         # Losing only the option is still a loss; gaining it with the privilege is none.
         kept = sum(
             len((before - after) & entries_of(change.after).get(_twin(name), frozenset()))
-            for name, before, after in differences(change)
+            for name, before, after in pairs
             if not name.endswith(WITH_GRANT_OPTION)
         )
         lost = revoked - kept
         return Judgement(Risk.ACCESS if lost else Risk.ADDITIVE, revokes=lost)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
-        return privilege_steps([(c.address, list(differences(c)), entries_of(c.after)) for c in changes])
+        inventory = context.snapshot.inventory.get(self.name)
+        assert isinstance(inventory, Inventory)
+        major = context.capabilities.major if context.capabilities else 0
+        found = []
+        for change in changes:
+            before = entries_of(change.before) or _at_creation(change.address, inventory, major)
+            found.append((change.address, list(differences(before, change.after)), entries_of(change.after)))
+        return privilege_steps(found)
 
 
 KIND = Privilege()
@@ -173,10 +183,23 @@ def entries_of(state: State | None) -> Mapping[str, frozenset[str]]:
     return state.entries if isinstance(state, PrivilegeState) else {}
 
 
-def differences(change: Change) -> Iterator[tuple[str, frozenset[str], frozenset[str]]]:
+def differences(
+    before: Mapping[str, frozenset[str]], after: State | None
+) -> Iterator[tuple[str, frozenset[str], frozenset[str]]]:
     """(privilege, objects before, objects after) for each privilege that differs."""
-    for entry in change.fields:
-        yield entry.name, entry.before or frozenset(), entry.after or frozenset()
+    now = entries_of(after)
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            yield name, before.get(name, frozenset()), now.get(name, frozenset())
+
+
+def _at_creation(address: Address, inventory: Inventory, major: int) -> Mapping[str, frozenset[str]]:
+    """What an object that does not exist yet will bring along for PUBLIC."""
+    place = place_of(address)
+    if address.name[-1] != PUBLIC or ("database", place[1], "") in inventory.names:
+        return {}
+    name = frozenset({place[2] or place[1]})
+    return dict.fromkeys(public_at_creation(place, major), name)
 
 
 def _twin(name: str) -> str:

@@ -159,7 +159,7 @@ class Role(Kind):
             if options or verb == "CREATE":
                 yield step(change.address, " ".join([verb, "ROLE", role, *options]))
             names = {f.name for f in change.fields}
-            if "password" in names:
+            if "password" in names and (change.before is not None or after.secret is not None):
                 yield step(change.address, f"ALTER ROLE {role} PASSWORD ", *_password(change, after))
             if "comment" in names and (after.comment is not None or change.before is not None):
                 text = "NULL" if after.comment is None else literal(str(after.comment))

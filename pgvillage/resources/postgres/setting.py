@@ -38,7 +38,7 @@ class SettingState(State):
 
 
 class Setting(Kind):
-    """Addresses are (role, database); an empty role means every role, an empty database every database."""
+    """Addresses are role.NAME, database.NAME or role.NAME.database.NAME."""
 
     name = "setting"
 
@@ -61,8 +61,9 @@ class Setting(Kind):
     def parse(self, live: Live) -> Parsed:
         return Parsed(
             {
-                Address(live.target, self.name, (role, database)): SettingState(parse_config(config))
+                _address(live.target, role, database): SettingState(parse_config(config))
                 for role, database, config in live.rows["setting"]
+                if role or database
             }
         )
 
@@ -75,13 +76,11 @@ class Setting(Kind):
         return resolved, []
 
     def needs(self, address: Address, state: State) -> Iterable[Address]:
-        for kind, name in zip(("role", "database"), address.name, strict=True):
-            if name:
-                yield Address(address.target, kind, (name,))
+        for kind, name in _subjects(address).items():
+            yield Address(address.target, kind, (name,))
 
     def subject(self, address: Address) -> Address:
-        role, database = address.name
-        return Address(address.target, *(("role", (role,)) if role else ("database", (database,))))
+        return Address(address.target, address.name[0], (address.name[1],))
 
     def judge(self, change: Change, context: Context) -> Judgement:
         catalogue = context.snapshot.inventory.get("parameter")
@@ -107,7 +106,17 @@ KIND = Setting()
 
 def _wish(view: ClusterView, role: str, database: str, settings: Mapping[str, Scalar], source: Source) -> Resource:
     state = SettingState({name: text_of(value) for name, value in settings.items()})
-    return Resource(Address(view.name, "setting", (role, database)), state, source, wish=state)
+    return Resource(_address(view.name, role, database), state, source, wish=state)
+
+
+def _address(target: str, role: str, database: str) -> Address:
+    pairs = (("role", role), ("database", database))
+    return Address(target, "setting", tuple(part for kind, name in pairs if name for part in (kind, name)))
+
+
+def _subjects(address: Address) -> dict[str, str]:
+    """`{"role": …, "database": …}`, one of them or both."""
+    return dict(zip(address.name[::2], address.name[1::2], strict=True))
 
 
 def _settle(resource: Resource, live: State | None, gucs: Mapping[str, Guc]) -> Resource:
@@ -132,17 +141,20 @@ def _undeclared(desired: Desired, context: Context) -> Desired:
     documents = {d.document.role: d for d in view.role_documents if d.document.spec.ensure == "present"}
     found: Desired = {}
     for address in context.snapshot.live:
-        if address.kind == "setting" and address not in desired and address.name[0] in view.declared_roles:
-            document = documents.get(address.name[0])
-            if address.name[0] in view.people.by_role or document:
-                person = view.people.by_role.get(address.name[0])
+        role = _subjects(address).get("role", "") if address.kind == "setting" else ""
+        if role in view.declared_roles and address not in desired:
+            document = documents.get(role)
+            if role in view.people.by_role or document:
+                person = view.people.by_role.get(role)
                 source = source_of(document, "spec") if document else person.source if person else Source()
                 found[address] = Resource(address, None, source, "no manifest asks for it", declared=False)
     return found
 
 
 def _whose(address: Address) -> str:
-    role, database = address.name
-    if not role:
-        return f"ALTER DATABASE {ident(database)}"
-    return f"ALTER ROLE {ident(role)}" + (f" IN DATABASE {ident(database)}" if database else "")
+    names = _subjects(address)
+    if "role" not in names:
+        return f"ALTER DATABASE {ident(names['database'])}"
+    return f"ALTER ROLE {ident(names['role'])}" + (
+        f" IN DATABASE {ident(names['database'])}" if "database" in names else ""
+    )
