@@ -13,7 +13,7 @@ from pgvillage.estate.manifest import Cluster, Group, Job, User
 from pgvillage.estate.manifest.cluster import Authority
 from pgvillage.estate.manifest.common import PrivilegeSet, Selector
 from pgvillage.estate.manifest.database import DatabaseFields
-from pgvillage.estate.manifest.estate import Policy
+from pgvillage.estate.manifest.estate import Policy, UserDefaults
 from pgvillage.estate.manifest.group import template_attributes
 from pgvillage.estate.people import People, gather_people
 
@@ -56,6 +56,7 @@ class ClusterView:
     jobs: tuple[Located[Job], ...]
     profiles: Mapping[str, PrivilegeSet]
     default_heir: str | None
+    user_defaults: UserDefaults
     people: People
     findings: tuple[Finding, ...]
 
@@ -128,6 +129,7 @@ def view_cluster(manifests: Manifests, name: str, lookups: Lookups) -> ClusterVi
         jobs=tuple(j for j in manifests.jobs.values() if _selects(j.document.spec.clusters, located)),
         profiles={**BUILT_IN_PROFILES, **(estate.profiles if estate else {})},
         default_heir=defaults.heir if defaults else None,
+        user_defaults=defaults.user if defaults else UserDefaults(),
         people=people,
         findings=people.findings,
     )

@@ -15,6 +15,7 @@ from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step, Verifier
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.common import RoleAttributes
+from pgvillage.estate.manifest.estate import UserDefaults
 from pgvillage.estate.manifest.user import Auth, UserSpec
 from pgvillage.estate.people import Person
 from pgvillage.estate.view import ClusterView, source_of
@@ -82,7 +83,7 @@ class Role(Kind):
             spec = user.document.spec
             source = source_of(user, "spec", "role" if spec.role else "clusters")
             heir = spec.heir or view.default_heir
-            state = _user_state(spec) if spec.ensure == "present" else None
+            state = _user_state(spec, view.user_defaults) if spec.ensure == "present" else None
             yield Resource(_address(view, user.document.role), state, source, heir=heir, wish=state)
         for group in view.groups:
             group_spec = group.document.spec
@@ -194,9 +195,12 @@ def _state(spec: RoleAttributes, login: bool, **more: Any) -> RoleState:
     )
 
 
-def _user_state(spec: UserSpec) -> RoleState:
+def _user_state(spec: UserSpec, defaults: UserDefaults) -> RoleState:
     password, secret = _wished_password(spec.auth)
-    return _state(spec, spec.login, valid_until=utc_text(spec.valid_until), password=password, secret=secret)
+    state = _state(spec, spec.login, valid_until=utc_text(spec.valid_until), password=password, secret=secret)
+    if defaults.connection_limit is not None and "connection_limit" not in spec.model_fields_set:
+        return replace(state, connection_limit=defaults.connection_limit)
+    return state
 
 
 def _wished_password(auth: Auth | None) -> tuple[str | Unmanaged, str | None]:

@@ -47,10 +47,11 @@ class Setting(Kind):
             spec, role = document.document.spec, document.document.role
             if spec.ensure == "absent":
                 continue
-            if spec.settings:
-                yield _wish(view, role, "", spec.settings, source_of(document, "spec", "settings"))
-            for database, settings in spec.database_settings.items():
-                yield _wish(view, role, database, settings, source_of(document, "spec", "databaseSettings", database))
+            settings = {**view.user_defaults.settings, **spec.settings} if spec.login else spec.settings
+            if settings:
+                yield _wish(view, role, "", settings, source_of(document, "spec", "settings"))
+            for database, own in spec.database_settings.items():
+                yield _wish(view, role, database, own, source_of(document, "spec", "databaseSettings", database))
         for entry in view.databases:
             if entry.spec.ensure == "present" and entry.spec.settings is not None:
                 yield _wish(view, "", entry.name, entry.spec.settings, entry.source("settings"))
