@@ -1,0 +1,1 @@
+"""Paired measurements; never a timed test."""

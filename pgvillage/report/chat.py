@@ -1,0 +1,155 @@
+"""Drift as chat messages: once per state of things, ten lines at most, nothing a name could ping or forge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pgvillage.core.change import Change, Origin, Risk
+from pgvillage.core.plan import Plan, TargetId, TargetPlan
+from pgvillage.report.words import clipped, counted, field_line, remarks, show_text, shown_fields, symbol, title
+
+_LINES = 10
+_FIELDS = 3
+_LINE_LENGTH = 280
+_SLACK_HEADER = 150
+_SLACK_SECTION = 3_000
+_RISING = list(Risk)
+_MIGHT = frozenset({"superuser", "createrole", "replication", "bypassrls"})
+_MARKS = {"error": "🔴", "warning": "🟠", "info": "🔵", "resolved": "🟢"}
+
+
+@dataclass(frozen=True, slots=True)
+class DriftMessage:
+    """`key` is the same for the same drift, whenever it is seen; `severity` is info, warning, error or resolved."""
+
+    key: str
+    severity: str
+    title: str
+    lines: tuple[str, ...] = ()
+    more: int = 0
+
+
+def drift_message(plan: Plan, *, target: TargetId | str | None = None) -> DriftMessage:
+    """The drift of one target, or of all in one message. Without drift it has no lines and severity info."""
+    targets = [t for t in plan.targets if target is None or str(t.target) == str(target)]
+    found = [(change, t) for t in targets for change in t.changes if change.origin is Origin.DRIFT]
+    found.sort(key=lambda pair: _urgency(pair[0]))
+    where = _where(targets, found, target)
+    return DriftMessage(
+        key=f"{where}:{_fingerprint(found)}",
+        severity="info" if not found else "error" if any(_gained_might(change) for change, _ in found) else "warning",
+        title=f"{where}: {counted(len(found), 'change')} by hand" if found else f"{where}: {_quiet(targets)}",
+        lines=tuple(_line(change, t, several=len(targets) > 1) for change, t in found[:_LINES]),
+        more=max(len(found) - _LINES, 0),
+    )
+
+
+def resolved_message(target: TargetId | str, before_key: str) -> DriftMessage:
+    """The end of what `before_key` opened."""
+    return DriftMessage(before_key, "resolved", f"{show_text(str(target), 80)}: drift resolved")
+
+
+def _quiet(targets: Iterable[TargetPlan]) -> str:
+    return "no drift" if all(t.complete for t in targets) else "no drift seen, but not everything could be read"
+
+
+def _where(targets: Sequence[TargetPlan], found: Sequence[tuple[Change, TargetPlan]], asked: object) -> str:
+    names = {str(t.target) for _, t in found} if len(targets) > 1 else {str(t.target) for t in targets}
+    if asked is not None:
+        names = {str(asked)}
+    return show_text(names.pop(), 80) if len(names) == 1 else counted(len(names or targets), "target")
+
+
+def _fingerprint(found: Iterable[tuple[Change, TargetPlan]]) -> str:
+    """Over what differs and nothing else: no time, no revision, no sensitive value."""
+    text = "\n".join(sorted(change.digest_part() for change, _ in found))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _gained_might(change: Change) -> bool:
+    """Whether live has a power over the whole cluster that nobody asked for."""
+    return any(f.name in _MIGHT and f.before and not f.after for f in change.fields)
+
+
+def _urgency(change: Change) -> tuple[bool, int, str]:
+    return not _gained_might(change), -_RISING.index(change.risk), str(change.address)
+
+
+def _line(change: Change, plan: TargetPlan, *, several: bool) -> str:
+    """`~ role etl: connection_limit: 5 → 20; will be corrected (users/etl.yaml:4)`."""
+    what = f"{symbol(change.action)} {f'{plan.target} ' if several else ''}{title(change.address)}"
+    fields = sorted(shown_fields(change), key=lambda f: f.name not in _MIGHT)
+    facts = [field_line(change, f, "→") for f in fields[:_FIELDS]]
+    facts += [counted(len(fields) - _FIELDS, "more field")] if len(fields) > _FIELDS else []
+    seen = ", ".join([*facts, *remarks(change)])
+    after = f"; {_next(change, plan)}" + (f" ({show_text(str(change.source), 60)})" if str(change.source) else "")
+    after = clipped(after, _LINE_LENGTH - 80)
+    return clipped(f"{what}: {seen}" if seen else what, _LINE_LENGTH - len(after)) + after
+
+
+def _next(change: Change, plan: TargetPlan) -> str:
+    if change.held:
+        return f"held: {show_text(change.held, 100)}"
+    return "waits for an approval" if plan.blocked else "will be corrected"
+
+
+def _more(message: DriftMessage) -> list[str]:
+    return [f"and {message.more} more"] if message.more else []
+
+
+def as_text(message: DriftMessage) -> str:
+    """As chat would show it, for a terminal."""
+    head = f"{_MARKS.get(message.severity, '·')} {message.title}"
+    return "\n".join([head, *(f"┃ {line}" for line in (*message.lines, *_more(message)))])
+
+
+def as_json(message: DriftMessage) -> dict[str, Any]:
+    """For a plain webhook."""
+    return {
+        "event": "resolved" if message.severity == "resolved" else "drift",
+        "key": message.key,
+        "severity": message.severity,
+        "title": message.title,
+        "lines": list(message.lines),
+        "more": message.more,
+    }
+
+
+def as_slack(message: DriftMessage) -> dict[str, Any]:
+    """For Slack's incoming webhooks; lines stand in code, where nothing in a name is formatting."""
+    head = _escaped(f"{_MARKS.get(message.severity, '·')} {message.title}", _SLACK_HEADER)
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": {"type": "plain_text", "text": head}}]
+    blocks += [_section(text) for text in _sections([*message.lines, *_more(message)])]
+    return {"text": head, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": f"```{text}```", "verbatim": True}}
+
+
+def _sections(lines: Iterable[str]) -> list[str]:
+    """As few sections as hold the lines whole, fences included."""
+    sections: list[str] = []
+    for line in (_escaped(line, _SLACK_SECTION - 6) for line in lines):
+        if sections and len(sections[-1]) + len(line) + 1 <= _SLACK_SECTION - 6:
+            sections[-1] += f"\n{line}"
+        else:
+            sections.append(line)
+    return sections
+
+
+# No backtick may end the code, no at sign call anybody: a look-alike, and a space that nobody sees.
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "\u02cb", "@": "@\u200b"}
+
+
+def _escaped(text: str, limit: int) -> str:
+    """Slack's form of a line, at most `limit` characters, no escape cut in two."""
+    escaped = [_ESCAPES.get(char, char) for char in text]
+    size = sum(map(len, escaped))
+    while size >= limit:
+        size -= len(escaped.pop())
+    cut = "…" if len(escaped) < len(text) else ""
+    return "".join(escaped) + cut
