@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
 DEFAULT_PORT = 5432
+# Nothing that libpq would read as several hosts or as an abstract socket.
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*|/[^:,\x00-\x1f\x7f]*"
 
 
 @dataclass(frozen=True)
@@ -82,20 +84,25 @@ class Endpoint:
 
 def split_host(text: str) -> tuple[str, int]:
     """`[::1]:5433` as ("::1", 5433); a socket folder may carry a port too."""
-    match = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(?::([0-9]{1,5}))?", text)
+    match = re.fullmatch(rf"({_HOST})(?::([0-9]{{1,5}}))?", text)
     if not match or (match[2] and not 0 < int(match[2]) < 65536):
         raise CredentialRefused(f"{text!r} is not HOST:PORT")
     return match[1].strip("[]"), int(match[2] or DEFAULT_PORT)
 
 
 def _matches(pattern: str, host: str, port: int) -> bool:
-    """`*` stands for anything within one label; a pattern without a port allows 5432 alone."""
+    """`*` stands for anything within one label or folder; a pattern without a port allows 5432 alone.
+
+    A socket's folder without a port allows every port in it.
+    """
+    if host.startswith("/"):
+        regex = "".join("[^/:]*" if char == "*" else re.escape(char) for char in pattern)
+        return any(re.fullmatch(regex, text) for text in (host, f"{host}:{port}"))
     if not pattern.startswith("/") and not re.search(r"(?<!:):[0-9*]+$|\]:[0-9*]+$", pattern):
         pattern = f"{pattern}:{DEFAULT_PORT}"
     shown = f"[{host}]" if ":" in host else host
-    regex = "".join("[^.:]*" if char == "*" else re.escape(char) for char in pattern.lower())
-    candidates = (host, f"{host}:{port}") if host.startswith("/") else (f"{shown}:{port}".lower(),)
-    return any(re.fullmatch(regex, text) for text in candidates)
+    regex = "".join("[^.:/]*" if char == "*" else re.escape(char) for char in pattern.lower())
+    return re.fullmatch(regex, f"{shown}:{port}".lower()) is not None
 
 
 def _local(host: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from pgvillage.clients import pg_ledger
@@ -63,12 +63,17 @@ class PostgresWriter:
         self.ledger_problem = ""
 
     async def __aenter__(self) -> Self:
+        import psycopg
+
         async with AsyncExitStack() as stack:
             self._main = await stack.enter_async_context(await self._connect(None))
-            await self._verify_system()
-            await self._lock()
-            await self._open_ledger()
-            await self._end_older_writers()
+            try:
+                await self._verify_system()
+                await self._lock()
+                await self._open_ledger()
+                await self._end_older_writers()
+            except psycopg.Error as error:
+                raise ReadError(self._endpoint.cluster, _lost(error)) from None
             beating = asyncio.create_task(self._beat())
             stack.callback(beating.cancel)
             self._stack = stack.pop_all()
@@ -82,9 +87,13 @@ class PostgresWriter:
 
         Raises StepFailed naming the step that failed, LockNotAcquired when another writer took over meanwhile.
         """
+        import psycopg
+
         for attempt in range(_TRIES):
             try:
                 await self._once(steps, update)
+            except psycopg.Error as error:
+                raise StepFailed(f"{self._endpoint.cluster}: {_lost(error)}") from None
             except _Retry as retry:
                 if attempt + 1 == _TRIES:
                     raise StepFailed(f"{retry} (tried {_TRIES} times)") from None
@@ -290,7 +299,7 @@ class PostgresWriter:
                 return
             if row is None:
                 await self._main.execute(pg_ledger.CREATE)
-            async with self._transaction(self._main):
+            async with self._main.transaction():
                 await self._main.execute(pg_ledger.FORGET, (self._system,))
                 await self._main.execute(pg_ledger.ADOPT, (pg_ledger.FORMAT, self._system))
                 taken = await (await self._main.execute(pg_ledger.TAKE_TOKEN, (socket.gethostname(),))).fetchone()
@@ -322,10 +331,12 @@ class PostgresWriter:
         while True:
             await asyncio.sleep(self._endpoint.timeouts.stale_writer / 4)
             for connection in (self._main, *self._databases.values()):
-                try:
+                # A session that is working is no idle one, and must not keep the others waiting for their beat.
+                if connection.lock.locked():
+                    continue
+                # If it failed, the next statement says what happened.
+                with suppress(psycopg.Error):
                     await connection.execute("SELECT 1")
-                except psycopg.Error:
-                    return  # the next statement says what happened
 
 
 class _Retry(Exception):

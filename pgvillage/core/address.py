@@ -44,7 +44,11 @@ _UNESCAPE = re.compile(r"\\(?:u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
 
 
 def _unescape(body: str) -> str:
-    return _UNESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)) if (m[1] or m[2]) else m[3], body)
+    """Raises ValueError for a character that Unicode does not have."""
+    try:
+        return _UNESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)) if (m[1] or m[2]) else m[3], body)
+    except OverflowError as error:
+        raise ValueError(body) from error
 
 
 def parse_address(text: str) -> Address:
@@ -56,13 +60,18 @@ def parse_address(text: str) -> Address:
     if len(pieces) != 3 or not all(pieces):
         raise UsageError(f"{text!r} is not an address: expected CLUSTER/KIND/NAME, for example orders/role/etl")
     target, kind, label = pieces
+    if '"' not in label and (names := tuple(label.split("."))) and all(names):
+        return Address(target, kind, names)  # nearly every name there is
     parts: list[str] = []
     at = 0
     while True:
         match = _PART.match(label, at)
         if not match:
             raise UsageError(f"{text!r} is not an address: cannot read the name from {label[at:]!r} on")
-        parts.append(_unescape(match[1]) if match[1] is not None else match[2])
+        try:
+            parts.append(_unescape(match[1]) if match[1] is not None else match[2])
+        except ValueError:
+            raise UsageError(f"{text!r} is not an address: there is no such character in {match[0]}") from None
         at = match.end()
         if at == len(label):
             return Address(target, kind, tuple(parts))

@@ -85,7 +85,7 @@ class Status(enum.StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TargetPlan:
     """One target's part of a plan. `changes` holds the held ones too; `steps` only what would be done."""
 
@@ -120,7 +120,7 @@ class TargetPlan:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan:
     """Everything one run found: `scope` is what was asked for, `complete` whether all of it could be read."""
 

@@ -20,7 +20,7 @@ class Outcome(enum.StrEnum):
     UNREACHABLE = "unreachable"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TargetRun:
     """What happened on one target. `done` was done; `left` still differs; `unsettled` was done and differs again."""
 
@@ -35,7 +35,7 @@ class TargetRun:
     statements: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
     revision: str
     targets: tuple[TargetRun, ...]

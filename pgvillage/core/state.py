@@ -6,6 +6,7 @@ import enum
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, ClassVar
 
 
@@ -53,3 +54,16 @@ def canonical(value: Any) -> str:
 def fingerprint(value: Any) -> str:
     """16 hex digits over `canonical(value)`."""
     return hashlib.blake2b(canonical(value).encode(), digest_size=8).hexdigest()
+
+
+def state_fingerprint(state: State) -> str:
+    """The fingerprint of a state's fields; thousands of equal states are computed once."""
+    try:
+        return _remembered(state)
+    except TypeError:  # a state that holds a mapping
+        return fingerprint(state.as_fields())
+
+
+@lru_cache(maxsize=4096)
+def _remembered(state: State) -> str:
+    return fingerprint(state.as_fields())

@@ -80,6 +80,10 @@ class Kind:
         """What must exist while this exists; asked of desired and of live states."""
         return ()
 
+    def waits_for(self, change: Change, others: Mapping[Address, Change]) -> Iterable[Address]:
+        """Changes that this one comes after for more reasons than `needs` tells."""
+        return ()
+
     def subject(self, address: Address) -> Address:
         """Whose access it is: policy asks whether that one is ours."""
         return address

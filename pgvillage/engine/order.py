@@ -11,9 +11,12 @@ from pgvillage.core.errors import PgVillageError
 from pgvillage.core.state import State
 
 Needs = Callable[[Address, State], Iterable[Address]]
+WaitsFor = Callable[[Change, Mapping[Address, Change]], Iterable[Address]]
 
 
-def dependencies(changes: Sequence[Change], needs: Needs) -> dict[Address, tuple[Address, ...]]:
+def dependencies(
+    changes: Sequence[Change], needs: Needs, waits_for: WaitsFor = lambda _change, _others: ()
+) -> dict[Address, tuple[Address, ...]]:
     """For each change, the changes that must be done before it.
 
     What is made comes after what it needs; what goes, goes after everything that needed it. Live states are asked too,
@@ -30,6 +33,7 @@ def dependencies(changes: Sequence[Change], needs: Needs) -> dict[Address, tuple
             other = by_address.get(needed)
             if other is not None and other.action is Action.DELETE and needed != change.address:
                 before[needed].add(change.address)
+        before[change.address].update(waits_for(change, by_address))
     return {address: tuple(sorted(found)) for address, found in before.items()}
 
 

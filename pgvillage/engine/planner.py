@@ -39,7 +39,11 @@ def plan_target(
     """The plan of one target: changes with their risk and order, steps, gates."""
     snapshot = context.snapshot
     changes = [_judge(kinds, change, context) for change in diff(desired, snapshot)]
-    depends = dependencies(changes, lambda address, state: kinds[address.kind].needs(address, state))
+    depends = dependencies(
+        changes,
+        lambda address, state: kinds[address.kind].needs(address, state),
+        lambda change, others: kinds[change.address.kind].waits_for(change, others),
+    )
     subjects = {c.address: kinds[c.address.kind].subject(c.address) for c in changes}
     changes = hold_dependents(hold_back(changes, rules, snapshot, subjects), depends)
     applied = [change for change in changes if not change.held]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgvillage.core.address import Address
-from pgvillage.core.change import Change, Origin, Risk
+from pgvillage.core.change import Action, Change, Origin, Risk
 from pgvillage.core.plan import Gate, Snapshot
 from pgvillage.estate.manifest.estate import Policy
 from pgvillage.settings import Ceilings, CorrectMode
@@ -76,11 +76,21 @@ def _is_ours(address: Address, snapshot: Snapshot, subject_of: Mapping[Address, 
 
 
 def hold_dependents(changes: Sequence[Change], depends: Mapping[Address, Iterable[Address]]) -> list[Change]:
-    """What needs a held change is held too."""
+    """What needs a held change is held too.
+
+    An update that is held stands in no one's way who makes or changes something: what is needed is there. Whatever
+    goes, waits for all that must be done before.
+    """
     held = {change.address for change in changes if change.held}
+    updates = {change.address for change in changes if change.action is Action.UPDATE}
+
+    def stuck(change: Change) -> bool:
+        needed = held.intersection(depends[change.address])
+        return bool(needed if change.action is Action.DELETE else needed - updates)
+
     growing = True
     while growing:
-        more = {c.address for c in changes if c.address not in held and any(n in held for n in depends[c.address])}
+        more = {c.address for c in changes if c.address not in held and stuck(c)}
         held |= more
         growing = bool(more)
     return [replace(c, held="needs a change that is held") if c.address in held and not c.held else c for c in changes]

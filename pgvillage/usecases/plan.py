@@ -28,9 +28,9 @@ class Consent:
 NO_CONSENT = Consent()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Planned:
-    """A plan with what it was made from."""
+    """A plan with what it was made from. It has no repr: asyncio.run() makes one of its task's result, for nobody."""
 
     plan: Plan
     estate: LoadedEstate

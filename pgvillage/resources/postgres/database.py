@@ -68,11 +68,14 @@ class Database(Kind):
         return Parsed(states)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
-        return {a: replace(r, state=_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
+        return {a: r.with_state(_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
 
     def needs(self, address: Address, state: State) -> Iterable[Address]:
         if isinstance(state, DatabaseState) and isinstance(state.owner, str):
             yield Address(address.target, "role", (state.owner,))
+
+    def weight(self, address: Address, state: State) -> int:
+        return int(isinstance(state, DatabaseState) and state.allow_connections is True)
 
     def judge(self, change: Change, context: Context) -> Judgement:
         if change.action is Action.CREATE:

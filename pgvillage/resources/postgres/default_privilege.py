@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pgvillage.core.address import Address
@@ -15,6 +15,7 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege, privileges_of
+from pgvillage.resources.postgres.leavers import out_of_bounds
 from pgvillage.resources.postgres.sql import PUBLIC, grantee, ident, step
 
 ORDER = 75
@@ -70,7 +71,7 @@ class DefaultPrivilege(Kind):
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         major = context.capabilities.major if context.capabilities else 0
-        resolved = {a: replace(r, state=_spelt_out(a, r.state, major)) for a, r in desired.items()}
+        resolved = {a: r.with_state(_spelt_out(a, r.state, major)) for a, r in desired.items()}
         return resolved | _undeclared(desired, context), []
 
     def needs(self, address: Address, state: State) -> Iterable[Address]:
@@ -155,7 +156,7 @@ def _spelt_out(address: Address, state: State | None, major: int) -> State | Non
 def _undeclared(desired: Desired, context: Context) -> Desired:
     """What declared roles will get by default beyond what is declared, in the classes that authority covers."""
     view = context.view
-    covered, ours = set(view.authority.privileges), view.declared_roles
+    covered, ours = set(view.authority.privileges), view.declared_roles - out_of_bounds(context)
     position = view.located.at("spec")
     return {
         address: Resource(

@@ -25,9 +25,13 @@ END $pgvillage$"""
 
 
 def drop_steps(change: Change, context: Context) -> Iterable[Step]:
-    """One transaction a database, the role itself last of all."""
+    """One transaction a database, the role itself last of all.
+
+    A database that goes is gone before (see `waits_for`).
+    """
     name = change.address.name[0]
-    databases = sorted(context.capabilities.databases) if context.capabilities else []
+    going = {d.name for d in context.view.databases if d.spec.ensure == "absent"}
+    databases = sorted(set(context.capabilities.databases) - going) if context.capabilities else []
     text = literal(name)
     if "$pgvillage$" in text:
         # The one name that could close our dollar quote; as escapes it can't.

@@ -80,7 +80,13 @@ class Extension(Kind):
         yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
-        return {a: replace(r, state=_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
+        live = context.snapshot.live
+        resolved = {a: r.with_state(_settle(r.state, live.get(a))) for a, r in desired.items()}
+        for address, resource in resolved.items():
+            database = Address(address.target, "database", address.name[:1])
+            if address.name[1] == "plpgsql" and database not in live:
+                resolved[address] = resource.with_state(None)  # a new database brings it along
+        return resolved, []
 
     def needs(self, address: Address, state: State) -> Iterable[Address]:
         yield Address(address.target, "database", address.name[:1])
@@ -132,7 +138,7 @@ def _settle(wish: State | None, live: State | None) -> State | None:
 def _unavailable(change: Change, context: Context) -> str:
     """Files that the server does not have are found out now and not in the middle of an apply."""
     name, after = change.address.name[1], change.after
-    if not isinstance(after, ExtensionState):
+    if not isinstance(after, ExtensionState) or not (change.before is None or _new_version(change)):
         return ""
     available = _available(change, context)
     if available is None:
@@ -142,6 +148,10 @@ def _unavailable(change: Change, context: Context) -> str:
         found = ", ".join(sorted(versions))
         return f"the server has no version {after.version} of extension {quote_part(name)}, only {found}"
     return ""
+
+
+def _new_version(change: Change) -> bool:
+    return any(f.name == "version" for f in change.fields)
 
 
 def _available(change: Change, context: Context) -> Available | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _BYTES = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
 _NUMBER = re.compile(r"\s*([+-]?(?:0[xX][0-9a-fA-F]+|[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?))\s*([A-Za-z]*)\s*\Z")
 _UNIT = re.compile(r"([0-9]*)([A-Za-z]+)\Z")
+_LISTED = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"]*))\s*(?:,|\Z)')
+_LIST = re.compile(r'\s*(?:"(?:[^"]|"")*"|[^,"]*)\s*(?:,\s*(?:"(?:[^"]|"")*"|[^,"]*)\s*)*\Z')
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -58,8 +61,16 @@ def canonical_value(guc: Guc | None, value: str) -> str:
     if guc.vartype == "enum":
         return _boolean(value) if value.lower() in (*_TRUE, *_FALSE) else value.lower()
     if guc.name.lower() in LIST_QUOTED:
-        return ", ".join(split_list(value))
+        return ", ".join(map(_listed, split_list(value)))
     return value
+
+
+def _listed(name: str) -> str:
+    """A name of a list, quoted where it would otherwise be read as something else."""
+    if name and not re.search(r'[\s,"]', name):
+        return name
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _boolean(value: str) -> str:
@@ -90,11 +101,13 @@ def _amount(guc: Guc, value: str) -> float | None:
     match = _NUMBER.match(value)
     if not match:
         return None
-    number = float(int(match[1], 16)) if "x" in match[1].lower() else float(match[1])
-    if not match[2]:
-        return number
-    factor = _factor(match[2], guc.unit)
-    return None if factor is None else number * factor
+    try:
+        number = float(int(match[1], 16)) if "x" in match[1].lower() else float(match[1])
+    except OverflowError:
+        return None
+    factor = _factor(match[2], guc.unit) if match[2] else 1
+    amount = math.inf if factor is None else number * factor
+    return amount if math.isfinite(amount) else None
 
 
 def _larger_units(base: str | None) -> list[tuple[str, float]]:
@@ -140,9 +153,11 @@ def _number_problem(guc: Guc, name: str, value: str) -> str:
 
 
 def split_list(value: str) -> list[str]:
-    """`"$user", public` as its names."""
-    names = []
-    for match in re.finditer(r'\s*(?:"((?:[^"]|"")*)"|([^,"]*))\s*(?:,|\Z)', value):
+    """`"$user", public` as its names; a text that is no such list is one odd name."""
+    names: list[str] = []
+    if not _LIST.match(value):
+        return [value]
+    for match in _LISTED.finditer(value):
         name = match[1].replace('""', '"') if match[1] is not None else match[2].strip()
         if name or match[1] is not None:
             names.append(name)

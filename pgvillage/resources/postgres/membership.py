@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Action, Change, Resource, Risk, Source
@@ -14,7 +15,7 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.common import MemberOf, MembershipOptions
 from pgvillage.estate.view import ClusterView, source_of
-from pgvillage.resources.postgres.leavers import leavers
+from pgvillage.resources.postgres.leavers import leavers, out_of_bounds
 from pgvillage.resources.postgres.sql import chunks, ident, idents, step
 
 ORDER = 20
@@ -45,17 +46,12 @@ class Membership(Kind):
     def expand(self, view: ClusterView) -> Iterable[Resource]:
         absent = {d.document.role for d in view.role_documents if d.document.spec.ensure == "absent"}
         claims: dict[tuple[str, str], Resource] = {}
-        for group, member, options, source in _claims(view):
+        for group, member, state, source in _claims(view):
             if group in absent or member in absent:
                 continue
-            state = MembershipState(
-                admin=options.admin,
-                inherit=UNMANAGED if options.inherit is None else options.inherit,
-                set=UNMANAGED if options.set is None else options.set,
-            )
             resource = Resource(Address(view.name, self.name, (group, member)), state, source, wish=state)
             first = claims.setdefault((group, member), resource)
-            if options.admin and isinstance(first.state, MembershipState) and not first.state.admin:
+            if state.admin and isinstance(first.state, MembershipState) and not first.state.admin:
                 claims[group, member] = resource
         return claims.values()
 
@@ -79,11 +75,15 @@ class Membership(Kind):
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         snapshot, view = context.snapshot, context.view
         modern = context.capabilities is not None and context.capabilities.major >= _OPTIONS_SINCE
+        taboo = out_of_bounds(context)
+        inherits = _inherits(context)
         resolved: Desired = {}
         for address, resource in desired.items():
+            if address.name[1] in taboo:
+                continue
             live = snapshot.live.get(address)
-            state = _settle(resource.state, live, modern)
-            resolved[address] = resource if state is resource.state else replace(resource, state=state)
+            state = _settle(resource.state, live, modern, inherits.get(address.name[1], True))
+            resolved[address] = resource if state is resource.state else resource.with_state(state)
         if view.authority.memberships == "listed":
             resolved.update(_undeclared(desired, context))
         return resolved, _foreign_members(resolved, context)
@@ -106,6 +106,7 @@ class Membership(Kind):
         return Judgement(Risk.ACCESS if loses else Risk.CHANGE, revokes=int(loses))
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
+        inherits = _inherits(context)
         grants: dict[tuple[str, str], list[Change]] = defaultdict(list)
         revokes: dict[str, list[Change]] = defaultdict(list)
         for change in changes:
@@ -117,7 +118,7 @@ class Membership(Kind):
                     change.address, f"REVOKE ADMIN OPTION FOR {ident(group)} FROM {ident(change.address.name[1])}"
                 )
             else:
-                grants[group, _with(change)].append(change)
+                grants[group, _with(change, inherits.get(change.address.name[1], True))].append(change)
         for group, found in revokes.items():
             yield from _merged(found, f"REVOKE {ident(group)} FROM ", "")
         for (group, options), found in grants.items():
@@ -127,35 +128,53 @@ class Membership(Kind):
 KIND = Membership()
 
 
-def _claims(view: ClusterView) -> Iterator[tuple[str, str, MembershipOptions, Source]]:
+_PLAIN = MembershipState(admin=False, inherit=UNMANAGED, set=UNMANAGED)
+
+
+def _claims(view: ClusterView) -> Iterator[tuple[str, str, MembershipState, Source]]:
     """Every (group, member) that somebody asks for."""
     for document in view.role_documents:
         source = source_of(document, "spec", "memberOf")
-        for wish in _options(document.document.spec.member_of):
-            yield wish.role, document.document.role, wish, source
+        for role, state in _wished(document.document.spec.member_of):
+            yield role, document.document.role, state, source
     for group in view.groups:
         members = group.document.spec.members
         for role in (members.roles or ()) if members else ():
-            yield group.document.role, role, MembershipOptions(role=role), source_of(group, "spec", "members", "roles")
+            yield group.document.role, role, _PLAIN, source_of(group, "spec", "members", "roles")
     for person in view.people.by_role.values():
         for name in person.groups:
-            yield name, person.role, MembershipOptions(role=name), person.source
-        for wish in _options(person.member_of):
-            yield wish.role, person.role, wish, person.source
+            yield name, person.role, _PLAIN, person.source
+        for role, state in _wished(person.member_of):
+            yield role, person.role, state, person.source
 
 
-def _options(wishes: MemberOf) -> Iterator[MembershipOptions]:
+def _wished(wishes: MemberOf) -> Iterator[tuple[str, MembershipState]]:
     for wish in wishes:
-        yield wish if isinstance(wish, MembershipOptions) else MembershipOptions(role=wish)
+        if isinstance(wish, MembershipOptions):
+            inherit = UNMANAGED if wish.inherit is None else wish.inherit
+            yield wish.role, MembershipState(wish.admin, inherit, UNMANAGED if wish.set is None else wish.set)
+        else:
+            yield wish, _PLAIN
 
 
-def _settle(wish: State | None, live: State | None, modern: bool) -> State | None:
+def _inherits(context: Context) -> dict[str, bool]:
+    """Does a member inherit where nothing is said? As its manifest has it, else as it is, else yes."""
+    kept = context.view.authority.roles == "none"
+    found = {d.document.role: d.document.spec.inherit for d in context.view.role_documents}
+    for address, state in context.snapshot.live.items():
+        if address.kind == "role" and (kept or address.name[0] not in found):
+            found[address.name[0]] = bool(getattr(state, "inherit", True))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _settle(wish: State | None, live: State | None, modern: bool, inherits: bool) -> State | None:
     """PostgreSQL 16 fills in what is not said: INHERIT as the member has it, SET on."""
     if not isinstance(wish, MembershipState):
         return wish
     if not modern:
         return replace(wish, inherit=None, set=None)
-    old = live if isinstance(live, MembershipState) else MembershipState(inherit=True, set=True)
+    old = live if isinstance(live, MembershipState) else MembershipState(inherit=inherits, set=True)
     return replace(
         wish,
         inherit=old.inherit if wish.inherit is UNMANAGED else wish.inherit,
@@ -168,16 +187,18 @@ def _undeclared(desired: Desired, context: Context) -> Desired:
     view = context.view
     gone = leavers(context)
     exact_groups = {g.document.role for g in view.groups if g.document.spec.members is not None}
-    exact_groups -= set(view.people.unanswered)
     # A member whose groups are not all known may be in one of them: nothing of theirs is taken there.
-    unknown = set(view.people.unanswered)
-    members = view.declared_roles | set(gone)
+    unknown = _unknown_groups(view)
+    members = (view.declared_roles | set(gone)) - out_of_bounds(context)
+    taboo = view.declared_roles - members
     found: Desired = {}
     for address in context.snapshot.live:
         if address.kind != "membership" or address in desired:
             continue
         group, member = address.name
-        if group in unknown or (member not in members and group not in exact_groups) or group == member:
+        if group in unknown or member in taboo or group == member:
+            continue
+        if member not in members and group not in exact_groups:
             continue
         entry = gone.get(member) or context.snapshot.ledger.entries.get(address)
         directory = entry.directory if entry else ""
@@ -190,6 +211,16 @@ def _undeclared(desired: Desired, context: Context) -> Desired:
             declared=False,
         )
     return found
+
+
+def _unknown_groups(view: ClusterView) -> set[str]:
+    """Groups whose members are not all known: those not answered, and what they would have given besides."""
+    unknown = set(view.people.unanswered)
+    for group in view.groups:
+        members = group.document.spec.members
+        if members is not None and group.document.role in view.people.unanswered:
+            unknown |= {role for role, _ in _wished(members.member_of)}
+    return unknown
 
 
 def _foreign_members(resolved: Desired, context: Context) -> list[Finding]:
@@ -218,22 +249,19 @@ def _no_options(state: State | None) -> bool:
     return isinstance(state, MembershipState) and state.inherit is None
 
 
-def _with(change: Change) -> str:
+def _with(change: Change, inherits: bool) -> str:
     state = change.after
     assert isinstance(state, MembershipState)
     names = {f.name for f in change.fields}
+    defaults = {"admin": False, "inherit": inherits, "set": True}
     if state.inherit is None:
         return " WITH ADMIN OPTION" if state.admin else ""
     words = [
         f"{name.upper()} {'TRUE' if getattr(state, name) else 'FALSE'}"
         for name in ("admin", "inherit", "set")
-        if name in names and (change.action is not Action.CREATE or _not_default(name, state))
+        if name in names and (change.action is not Action.CREATE or getattr(state, name) is not defaults[name])
     ]
     return f" WITH {', '.join(words)}" if words else ""
-
-
-def _not_default(name: str, state: MembershipState) -> bool:
-    return getattr(state, name) is not (name != "admin")
 
 
 def _merged(changes: Sequence[Change], verb: str, options: str) -> Iterator[Step]:

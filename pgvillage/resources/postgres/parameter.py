@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pgvillage.core.address import Address
@@ -92,7 +92,7 @@ class Parameter(Kind):
             else:
                 # null takes our own line away; what postgresql.conf says then is not ours to judge
                 state = None if by_system else live
-            resolved[address] = replace(resource, state=state)
+            resolved[address] = resource.with_state(state)
         return resolved, []
 
     def judge(self, change: Change, context: Context) -> Judgement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pgvillage.core.address import Address, quote_part
@@ -15,6 +15,7 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege, privileges_of, public_at_creation
+from pgvillage.resources.postgres.leavers import out_of_bounds
 from pgvillage.resources.postgres.privilege_sql import privilege_steps
 from pgvillage.resources.postgres.privilege_wishes import EVERY, wishes
 from pgvillage.resources.postgres.sql import PUBLIC
@@ -111,6 +112,7 @@ class Privilege(Kind):
         assert isinstance(inventory, Inventory)
         major = context.capabilities.major if context.capabilities else 0
         coming = {d.name: {s.name for s in d.spec.schemas if s.ensure == "present"} for d in context.view.databases}
+        covered = set(context.view.authority.privileges)
         resolved: Desired = {}
         findings: list[Finding] = []
         for address, resource in desired.items():
@@ -118,11 +120,14 @@ class Privilege(Kind):
             if fault:
                 findings.append(Finding("error", f"{resource.source}: {fault}", address))
                 continue
-            state, missing = _resolve(resource, address, inventory, major)
+            state, missing = _resolve(resource, address, _owned(address, inventory, context), inventory, major)
+            if place_of(address)[0] not in covered and address.name[-1] != PUBLIC:
+                state = _at_least(state, context.snapshot.live.get(address))
             findings += [Finding("warning", f"{resource.source}: {text}", address) for text in missing]
-            if state is not None and state.entries == _at_creation(address, inventory, major):
-                state = None  # it comes with the database itself
-            resolved[address] = replace(resource, state=state)
+            if brought := _at_creation(address, inventory, major):
+                # What comes with the database itself is no change; that PUBLIC shall have less of it is one.
+                state = None if state is not None and state.entries == brought else state or PrivilegeState()
+            resolved[address] = resource.with_state(state)
         resolved.update(_undeclared(desired, context))
         findings += _strangers(context)
         return resolved, findings
@@ -136,6 +141,8 @@ class Privilege(Kind):
             yield Address(address.target, "schema", (database, rest[0]))
 
     def subject(self, address: Address) -> Address:
+        if address.name[-1] == PUBLIC:
+            return address  # no role: what we shut for PUBLIC before is ours to shut again
         return Address(address.target, "role", (address.name[-1],))
 
     def weight(self, address: Address, state: State) -> int:
@@ -250,28 +257,57 @@ def _no_such_schema(address: Address, inventory: Inventory, coming: Mapping[str,
     return f"database {quote_part(database)} has no schema {quote_part(schema)} and none is declared{hint}"
 
 
+def _owned(address: Address, inventory: Inventory, context: Context) -> frozenset[str]:
+    """What of a place is or will be the grantee's own."""
+    place, grantee = place_of(address), address.name[-1]
+    declared = _declared_owner(place, context) if place[0] in ("database", "schema") else None
+    if declared is not None:
+        return frozenset({place[2] or place[1]}) if declared == grantee else frozenset()
+    return inventory.owned.get(place, {}).get(grantee, frozenset())
+
+
+def _declared_owner(place: Place, context: Context) -> str | None:
+    for database in context.view.databases:
+        if database.name == place[1] and place[0] == "database":
+            return database.spec.owner
+        if database.name == place[1]:
+            return next((schema.owner for schema in database.spec.schemas if schema.name == place[2]), None)
+    return None
+
+
+def _at_least(state: PrivilegeState | None, live: State | None) -> PrivilegeState | None:
+    """Where authority is not complete, what is declared comes on top of what is there."""
+    if not isinstance(live, PrivilegeState) or state is None:
+        return live if isinstance(live, PrivilegeState) else state
+    entries = {p: live.entries.get(p, frozenset()) | state.entries.get(p, frozenset()) for p in live.entries}
+    return PrivilegeState(_settled({**state.entries, **entries}), state.every)
+
+
 def _resolve(
-    resource: Resource, address: Address, inventory: Inventory, major: int
+    resource: Resource, address: Address, mine: frozenset[str], inventory: Inventory, major: int
 ) -> tuple[PrivilegeState | None, list[str]]:
     """`all tables` becomes the tables there are; an owner's own rights are left out, they need no grant."""
     assert isinstance(resource.state, PrivilegeState)
-    place, grantee = place_of(address), address.name[-1]
+    place = place_of(address)
     if place[0] in ("database", "schema"):
         whole = frozenset({place[2] or place[1]})
     else:
         whole = inventory.names.get(place, frozenset())
-    mine = inventory.owned.get(place, {}).get(grantee, frozenset())
     grantable = whole - mine if mine else whole
     entries: dict[str, frozenset[str]] = {}
     missing: set[str] = set()
+    texts: list[str] = []
     for privilege, objects in resource.state.entries.items():
         bare, option, _ = privilege.partition(WITH_GRANT_OPTION)
+        if bare != "ALL" and bare not in every_privilege(place[0], major):
+            texts.append(f"PostgreSQL {major} has no privilege {bare}: left out")
+            continue
         found = grantable if objects is EVERY or objects == EVERY else objects & grantable
         missing |= set() if objects == EVERY else objects - whole
         for each in every_privilege(place[0], major) if bare == "ALL" else (bare,):
             known = entries.get(each + option)
             entries[each + option] = known | found if known else found
-    texts = [f"{place[0]} {quote_part(place[2])}.{quote_part(n)} does not exist (yet)" for n in sorted(missing)]
+    texts += [f"{place[0]} {quote_part(place[2])}.{quote_part(n)} does not exist (yet)" for n in sorted(missing)]
     settled = _settled(entries)
     return (PrivilegeState(settled, whole) if settled else None), texts
 
@@ -280,7 +316,7 @@ def _undeclared(desired: Desired, context: Context) -> Desired:
     """What declared roles hold beyond what is declared, in the classes that authority covers."""
     view = context.view
     covered = set(view.authority.privileges)
-    ours = view.declared_roles
+    ours = view.declared_roles - out_of_bounds(context)
     known = {d.name for d in view.databases if d.spec.ensure == "present"}
     position = view.located.at("spec")
     found: Desired = {}

@@ -34,9 +34,12 @@ def privilege_steps(changes: Iterable[tuple[Address, Sequence[Difference], Entri
 
 
 def _deeds(differences: Sequence[Difference], after: Entries) -> Iterator[tuple[str, str, frozenset[str]]]:
+    had = {name: before for name, before, _ in differences}
     for name, before, now in differences:
         bare, option, _ = name.partition(WITH_GRANT_OPTION)
         lost, gained = before - now, now - before
+        if not option:
+            gained -= had.get(bare + WITH_GRANT_OPTION, frozenset())  # the option included it
         if gained:
             yield ("grant option" if option else "grant"), bare, gained
         if not lost:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from pgvillage.core.address import Address, quote_part
@@ -20,7 +21,7 @@ from pgvillage.estate.manifest.user import Auth, UserSpec
 from pgvillage.estate.people import Person
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.drop_role import drop_steps
-from pgvillage.resources.postgres.leavers import is_due, leavers
+from pgvillage.resources.postgres.leavers import is_due, leavers, out_of_bounds
 from pgvillage.resources.postgres.scram import matches
 from pgvillage.resources.postgres.sql import ident, literal, step
 
@@ -51,7 +52,6 @@ _FLAGS = {
     "replication": "REPLICATION",
     "bypassrls": "BYPASSRLS",
 }
-_MIGHTY = ("superuser", "createrole", "replication", "bypassrls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +117,29 @@ class Role(Kind):
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         resolved: Desired = {}
         findings: list[Finding] = []
+        taboo = out_of_bounds(context)
         for address, resource in desired.items():
             live = context.snapshot.live.get(address)
             assert live is None or isinstance(live, RoleState)
-            fault = _claims_the_mighty(address, resource, live, context)
-            if fault:
-                findings.append(fault)
+            if address.name[0] in taboo:
+                findings.append(_claims_the_mighty(address, resource))
                 continue
             if isinstance(resource.state, RoleState):
                 state, found = _settle(resource.state, live, address, context)
                 findings += found
-                resource = replace(resource, state=state)  # noqa: PLW2901
+                resource = resource.with_state(state)  # noqa: PLW2901
             resolved[address] = resource
         _add_leavers(resolved, context)
         return resolved, findings
+
+    def waits_for(self, change: Change, others: Mapping[Address, Change]) -> Iterable[Address]:
+        """A role goes when its heir is there, and after databases that go: nothing is done about it in those."""
+        if change.action is not Action.DELETE:
+            return
+        for address, other in others.items():
+            heir = address == change.address._replace(name=(change.heir or "",))
+            if (heir and other.action is not Action.DELETE) or _is_going(other):
+                yield address
 
     def judge(self, change: Change, context: Context) -> Judgement:
         refused = _protected(change, context)
@@ -207,7 +216,8 @@ def _wished_password(auth: Auth | None) -> tuple[str | Unmanaged, str | None]:
     if auth is None:
         return UNMANAGED, None
     if auth.password is not None:
-        return "scram", auth.password.secret
+        # By the secret's name, so that a manifest that names another one is seen to ask for something else.
+        return str(SecretRef(auth.password.secret)), auth.password.secret
     return "none", None
 
 
@@ -227,21 +237,22 @@ def _person(view: ClusterView, person: Person) -> Resource:
     return Resource(_address(view, person.role), state, person.source, wish=state, leaver=leaver)
 
 
-def _claims_the_mighty(
-    address: Address, resource: Resource, live: RoleState | None, context: Context
-) -> Finding | None:
-    """A directory must not take over a role with power that it did not make: its entries are not ours to trust."""
-    if not resource.source.directory or live is None or address in context.snapshot.ledger.entries:
-        return None
-    ours = context.capabilities.role if context.capabilities else ""
-    if any(getattr(live, flag) for flag in _MIGHTY) or address.name[0] in ("postgres", ours):
-        return Finding(
-            "error",
-            f"{resource.source} asks for role {quote_part(address.name[0])}, which exists and has special rights: "
-            "left alone. Declare it in a manifest, or rename the directory's entry",
-            address,
-        )
-    return None
+def _claims_the_mighty(address: Address, resource: Resource) -> Finding:
+    return Finding(
+        "error",
+        f"{resource.source} asks for role {quote_part(address.name[0])}, which exists and has special rights: "
+        "left alone. Declare it in a manifest, or rename the directory's entry",
+        address,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _as_it_is(wish: RoleState, live: RoleState | None) -> RoleState:
+    """The wish with what it leaves alone taken from live; people of a directory are all alike, so it is remembered."""
+    comment = (live.comment if live else None) if wish.comment is UNMANAGED else wish.comment
+    if wish.password is not UNMANAGED:
+        return replace(wish, comment=comment)
+    return replace(wish, comment=comment, password=live.password if live else "none", secret=None)
 
 
 def _settle(
@@ -250,11 +261,9 @@ def _settle(
     """The wish with every "as it is" filled in, and the password compared with the verifier."""
     if live is not None and context.view.authority.roles == "none":
         return live, []
-    state = wish
-    if wish.comment is UNMANAGED:
-        state = replace(state, comment=live.comment if live else None)
+    state = _as_it_is(wish, live)
     if wish.password is UNMANAGED:
-        return replace(state, password=live.password if live else "none", secret=None), []
+        return state, []
     if live is not None and live.password == "unknown":
         text = "the account may not read pg_authid: the password is not compared"
         return replace(state, password="unknown"), [Finding("info", text, address)]
@@ -293,6 +302,10 @@ def _add_leavers(resolved: Desired, context: Context) -> None:
                 leaver=Leaver(since, entry.drop_after_days, entry.heir),
             )
         resolved[address] = resource
+
+
+def _is_going(change: Change) -> bool:
+    return change.address.kind == "database" and change.action is Action.DELETE
 
 
 def _protected(change: Change, context: Context) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Action, Change, Resource, Risk
@@ -64,7 +64,11 @@ class Schema(Kind):
         yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
-        return {a: replace(r, state=_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
+        resolved = {a: r.with_state(_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}
+        for address, resource in resolved.items():
+            if resource.state == SchemaState() and _comes_along(address, context):
+                resolved[address] = resource.with_state(None)
+        return resolved, []
 
     def needs(self, address: Address, state: State) -> Iterable[Address]:
         yield Address(address.target, "database", address.name[:1])
@@ -89,8 +93,7 @@ class Schema(Kind):
                 continue
             assert isinstance(after, SchemaState)
             names = {f.name for f in change.fields}
-            # A new database brings `public` along from its template.
-            if change.action is Action.CREATE and bare != "public":
+            if change.action is Action.CREATE and not _comes_along(change.address, context):
                 owner = f" AUTHORIZATION {ident(after.owner)}" if isinstance(after.owner, str) else ""
                 yield step(change.address, f"CREATE SCHEMA {name}{owner}", database=database)
             elif "owner" in names and isinstance(after.owner, str):
@@ -101,6 +104,12 @@ class Schema(Kind):
 
 
 KIND = Schema()
+
+
+def _comes_along(address: Address, context: Context) -> bool:
+    """A new database brings `public` along from its template."""
+    database = Address(address.target, "database", address.name[:1])
+    return address.name[1] == "public" and database not in context.snapshot.live
 
 
 def _settle(wish: State | None, live: State | None) -> State | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pgvillage.core.address import Address
@@ -15,6 +15,7 @@ from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kin
 from pgvillage.estate.manifest.common import Scalar, text_of
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.guc import Guc, canonical_value, parse_config, problem, value_sql
+from pgvillage.resources.postgres.leavers import out_of_bounds
 from pgvillage.resources.postgres.sql import ident, step
 
 ORDER = 60
@@ -71,8 +72,12 @@ class Setting(Kind):
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         catalogue = context.snapshot.inventory.get("parameter")
         gucs: Mapping[str, Guc] = catalogue if isinstance(catalogue, dict) else {}
-        resolved = {a: _settle(r, context.snapshot.live.get(a), gucs) for a, r in desired.items()}
-        if context.view.authority.roles == "listed":
+        listed = context.view.authority.roles == "listed"
+        resolved: Desired = {}
+        for address, resource in desired.items():
+            exact = listed or "role" not in _subjects(address)
+            resolved[address] = _settle(resource, context.snapshot.live.get(address), gucs, exact)
+        if listed:
             resolved |= _undeclared(desired, context)
         return resolved, []
 
@@ -120,12 +125,12 @@ def _subjects(address: Address) -> dict[str, str]:
     return dict(zip(address.name[::2], address.name[1::2], strict=True))
 
 
-def _settle(resource: Resource, live: State | None, gucs: Mapping[str, Guc]) -> Resource:
+def _settle(resource: Resource, live: State | None, gucs: Mapping[str, Guc], exact: bool) -> Resource:
     """Where live says the same in other words, take its words. An empty wish is the same as none."""
     assert isinstance(resource.state, SettingState)
     stored = live.values if isinstance(live, SettingState) else {}
     spelt = {name.lower(): (name, value) for name, value in stored.items()}
-    values: dict[str, str] = {}
+    values: dict[str, str] = {} if exact else dict(stored)
     for name, value in resource.state.values.items():
         known = spelt.get(name.lower())
         guc = gucs.get(name.lower())
@@ -133,17 +138,18 @@ def _settle(resource: Resource, live: State | None, gucs: Mapping[str, Guc]) -> 
             values[known[0]] = known[1]
         else:
             values[known[0] if known else name] = value
-    return replace(resource, state=SettingState(values) if values else None)
+    return resource.with_state(SettingState(values) if values else None)
 
 
 def _undeclared(desired: Desired, context: Context) -> Desired:
     """Settings that somebody gave a declared role by hand; a rogue search_path is worth seeing."""
     view = context.view
     documents = {d.document.role: d for d in view.role_documents if d.document.spec.ensure == "present"}
+    ours = view.declared_roles - out_of_bounds(context)
     found: Desired = {}
     for address in context.snapshot.live:
         role = _subjects(address).get("role", "") if address.kind == "setting" else ""
-        if role in view.declared_roles and address not in desired:
+        if role in ours and address not in desired:
             document = documents.get(role)
             if role in view.people.by_role or document:
                 person = view.people.by_role.get(role)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pgvillage.core.address import Address, quote_part
@@ -64,7 +63,7 @@ class StolonSpec(Kind):
         return Parsed(states, inventory=data, findings=tuple(_findings(live.target, data)))
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
-        return {a: replace(r, state=_same_words(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
+        return {a: r.with_state(_same_words(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
 
     def judge(self, change: Change, context: Context) -> Judgement:
         data = context.snapshot.inventory.get(self.name)
