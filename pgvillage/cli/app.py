@@ -40,9 +40,11 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Declarative GitOps for PostgreSQL estates: what Git says is what your clusters are."""
+    context.obj = run  # the demo plays commands
 
 
 def run(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one return an error, in one place

@@ -11,6 +11,7 @@ from pgvillage.cli.options import NoColorOption, console_of
 
 
 def command(
+    context: typer.Context,
     folder: Annotated[Path, typer.Option("--folder", help="Where to play; made anew.")] = Path("pgvillage-demo"),
     no_color: NoColorOption = False,
 ) -> int:
@@ -18,4 +19,4 @@ def command(
     from pgvillage.demo.story import play
 
     console = console_of(no_color=no_color)
-    return play(folder.absolute(), console)
+    return play(folder.absolute(), console, context.obj)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -49,16 +49,11 @@ def _connection(dsn: str) -> Connection:
     """Raises UsageError. A password in the DSN is refused: it would stand in the shell's history and in `ps`."""
     import os
 
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-
+    from pgvillage.clients.pg_dsn import parse_dsn
     from pgvillage.core.errors import UsageError
     from pgvillage.usecases.init import Connection
 
-    try:
-        found: dict[str, Any] = conninfo_to_dict(dsn)
-    except psycopg.Error as error:
-        raise UsageError(f"--from-live: {' '.join(str(error).split())}") from None
+    found = parse_dsn(dsn)
     if found.get("password"):
         raise UsageError("--from-live: put the password into the environment variable PGPASSWORD, not into the DSN")
     host = str(found.get("host") or "localhost")

@@ -169,21 +169,32 @@ def _add_plan(page: _Page, plan: TargetPlan) -> None:
     name = f"<code>{_html(str(plan.target))}</code>"
     rest = f", {held} held" if held else ""
     digest = f", digest <code>{plan.digest[:12]}</code>" if applied else ""
-    _add_changes(page, f"{name}: {counted(applied, 'change')}{rest}{digest}", plan.changes, _sql(plan.steps))
+    _add_changes(page, f"{name}: {counted(applied, 'change')}{rest}{digest}", plan.changes, plan.steps)
 
 
-def _add_changes(page: _Page, summary: str, changes: Sequence[Change], extra: str = "") -> None:
-    """The whole block if it fits, else without `extra`, else as many changes as fit, else none."""
+def _add_changes(page: _Page, summary: str, changes: Sequence[Change], steps: Sequence[Step] = ()) -> None:
+    """The whole block if it fits, else without its steps, else as many changes as fit, else none."""
     if not changes:
         return
-    lines = [_change(change) for change in changes]
-    if page.add(_details(summary, block("diff", "\n".join(lines)) + extra)):
+    lines = _first(map(_change, changes), page.room)
+    if len(lines) == len(changes) and page.add(_details(summary, block("diff", "\n".join(lines)) + _sql(steps))):
         return
     taken = _fitting(lines, page.room - len(_details(summary, block("diff", ""))) - len(_NO_SQL) - 40)
-    left = len(lines) - len(taken)
+    left = len(changes) - len(taken)
     rest = [f"… and {counted(left, 'more change')}"] if left else []
-    body = block("diff", "\n".join([*taken, *rest])) + (_NO_SQL if extra and not left else "")
-    page.left_out += left if taken and page.add(_details(summary, body)) else len(lines)
+    body = block("diff", "\n".join([*taken, *rest])) + (_NO_SQL if steps and not left else "")
+    page.left_out += left if taken and page.add(_details(summary, body)) else len(changes)
+
+
+def _first(lines: Iterable[str], room: int) -> list[str]:
+    """More than fit at most by one: of 100,000 changes most need not even be worded."""
+    found: list[str] = []
+    for line in lines:
+        found.append(line)
+        room -= len(line)
+        if room < 0:
+            break
+    return found
 
 
 def _fitting(lines: Sequence[str], room: int) -> list[str]:

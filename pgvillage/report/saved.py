@@ -14,7 +14,7 @@ from pgvillage.core.errors import PgVillageError
 FORMAT_VERSION = "1"
 Document = dict[str, Any]
 
-_LARGEST = 256 << 20  # characters; a plan of 100,000 changes is a fifth of it
+_LARGEST = 256 << 20  # characters; a plan of 100,000 changes has some 90 million
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 # A revision goes to git: it must not be able to look like an option.
 _REVISION = re.compile(r"[0-9A-Za-z][0-9A-Za-z+._/-]{0,199}\Z")

@@ -114,10 +114,19 @@ def _setting(role: str, database: str) -> str:
     return "settings of " + " in ".join(filter(None, (whose, where)))
 
 
+def _grantee(role: str) -> str:
+    return "PUBLIC" if role == "public" else show_name(role)
+
+
 def _privileges(place: str, *rest: str) -> str:
     *path, grantee = rest
-    whose = "PUBLIC" if grantee == "public" else show_name(grantee)
-    return f"privileges of {whose} on {f'{place}s in' if place in ('table', 'sequence') else place} {_dotted(path)}"
+    where = f"{place}s in" if place in ("table", "sequence") else place
+    return f"privileges of {_grantee(grantee)} on {where} {_dotted(path)}"
+
+
+def _future(place: str, database: str, schema: str, creator: str, grantee: str) -> str:
+    where = _dotted(filter(None, (database, schema)))
+    return f"privileges of {_grantee(grantee)} on future {show_text(place)}s of {show_name(creator)} in {where}"
 
 
 # A parameter's own dots (pg_stat_statements.max) are no reason for quotes.
@@ -127,6 +136,7 @@ _TITLES: Mapping[str, Callable[..., str]] = {
     "extension": lambda database, name: f"extension {show_name(name)} in {show_name(database)}",
     "setting": _setting,
     "privilege": _privileges,
+    "default-privilege": _future,
     "stolon": lambda part, name: f"stolon {'parameter ' if part == 'parameter' else ''}{_dotted(name.split('.'))}",
 }
 
