@@ -41,7 +41,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def options(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    _version_flag: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Declarative GitOps for PostgreSQL estates: what Git says is what your clusters are."""
     context.obj = run  # the demo plays commands

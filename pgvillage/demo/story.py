@@ -61,7 +61,10 @@ class Stage:
 
 
 def play(folder: Path, console: Console, command: Command) -> int:
-    """The whole story, `command` being the command line: arguments to exit code. `folder` is made anew; nothing is left running. Raises PgVillageError."""
+    """The whole story, `command` being the command line: arguments to exit code.
+
+    `folder` is made anew; nothing is left running. Raises PgVillageError.
+    """
     began = time.monotonic()
     _clear(folder)
     console.print(Text("PgVillage demo: two PostgreSQL clusters and an etcd, started just for this", style="bold"))
