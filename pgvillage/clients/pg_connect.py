@@ -151,7 +151,7 @@ _HINTS = (
     ("no password supplied", "the server asks for a password: give the credential one in the settings"),
     ("no pg_hba.conf entry", "the server's pg_hba.conf does not admit this user from here"),
     ("certificate has expired", "renew the server's certificate"),
-    ("certificate verify failed", "the server's certificate does not chain to the credential's sslrootcert"),
+    ("certificate verify failed", "the server's certificate has expired, or does not chain to the sslrootcert"),
     ("root certificate file", "name the CA file as the credential's sslrootcert, or set `sslrootcert: system`"),
     ("does not match host name", "the server's certificate is for another name: connect by that name"),
     ("server does not support SSL", "switch ssl on at the server, or lower the credential's sslmode knowingly"),

@@ -59,7 +59,9 @@ async def read_postgres(
     Raises ReadError when the maintenance database can't be read; another database that can't be is in `failures`.
     """
     async with asyncio.timeout(endpoint.timeouts.read):
-        async with await connect(endpoint, None, application="pgvillage read", settings=read_session(endpoint)) as main:
+        async with AsyncExitStack() as stack:
+            main = await connect(endpoint, None, application="pgvillage read", settings=read_session(endpoint))
+            stack.push_async_callback(main.close)
             capabilities, has_ledger = await _probe(main, endpoint)
             queries = list(queries_of(capabilities))
             shared = [q for q in queries if not q.each_database]
@@ -83,16 +85,18 @@ async def read_postgres(
 async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[Capabilities, bool]:
     import psycopg
 
+    # Asked of the session itself: an older server does not even understand the questions.
+    version = main.info.server_version
+    if version < OLDEST * 10000:
+        raise ReadError(
+            endpoint.cluster, f"PostgreSQL {version // 10000} is too old: PgVillage works with {OLDEST} and later"
+        )
     try:
         row = await (await main.execute(_PROBE)).fetchone()
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
     version, superuser, createrole, authid, files, role, recovering, system, current, databases, ledger = row
-    if version < OLDEST * 10000:
-        raise ReadError(
-            endpoint.cluster, f"PostgreSQL {version // 10000} is too old: PgVillage works with {OLDEST} and later"
-        )
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
     capabilities = Capabilities(
@@ -141,7 +145,7 @@ async def _each(
             try:
                 session = read_session(endpoint)
                 connection = await connect(endpoint, name, application="pgvillage read", settings=session)
-                await stack.enter_async_context(connection)
+                stack.push_async_callback(connection.close)
                 return await ask(connection, queries, endpoint)
             except ReadError as error:
                 return error

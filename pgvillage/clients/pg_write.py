@@ -27,6 +27,18 @@ SecretOf = Callable[[SecretRef], Secret]
 
 # One lock for every PgVillage, whatever its version: pg_advisory_lock(int, int) in the maintenance database.
 _LOCK = (1_886_807_401, 1)  # "pvli"
+_LOCK_PAUSE = 0.2
+_HOLDER = """
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.granted AND a.datname = current_database()
+"""
+# The server ends idle sessions by itself. One that stopped in the middle of a pipeline is not idle to it: it waits for
+# the client and has heard nothing from it since `state_change`.
+_END_SLEEPER = (
+    f"SELECT pg_catalog.pg_terminate_backend(a.pid) {_HOLDER} AND a.usename = current_user "
+    "AND a.application_name LIKE %s AND a.wait_event = 'ClientRead' "
+    "AND a.state_change < pg_catalog.clock_timestamp() - %s * interval '1 second'"
+)
 _APPLICATION = "pgvillage apply"
 _TRIES = 5
 # Worth another try as a whole transaction: nothing of it was done.
@@ -66,8 +78,8 @@ class PostgresWriter:
         import psycopg
 
         async with AsyncExitStack() as stack:
-            self._main = await stack.enter_async_context(await self._connect(None))
             try:
+                self._main = await self._connect(None, stack)
                 await self._verify_system()
                 await self._lock()
                 await self._open_ledger()
@@ -223,7 +235,7 @@ class PostgresWriter:
 
     # --- coming in
 
-    async def _connect(self, database: str | None) -> Connection:
+    async def _connect(self, database: str | None, stack: AsyncExitStack) -> Connection:
         timeouts = self._endpoint.timeouts
         stale = str(round(timeouts.stale_writer * 1000))
         settings = {
@@ -235,6 +247,8 @@ class PostgresWriter:
             "standard_conforming_strings": "on",
         }
         connection = await connect(self._endpoint, database, application=_APPLICATION, settings=settings)
+        # Closed and no more: psycopg's own context would commit, and fail once more on a connection that is lost.
+        stack.push_async_callback(connection.close)
         if connection.info.server_version >= 140000:
             await connection.execute(f"SET idle_session_timeout = {int(stale)}")
         return connection
@@ -242,7 +256,7 @@ class PostgresWriter:
     async def _database(self, name: str) -> Connection:
         connection = self._databases.get(name)
         if connection is None or connection.closed:
-            connection = await self._stack.enter_async_context(await self._connect(name))
+            connection = await self._connect(name, self._stack)
             if self._token is not None:
                 await connection.execute("SELECT set_config('application_name', %s, false)", (self._name(),))
             self._databases[name] = connection
@@ -264,28 +278,25 @@ class PostgresWriter:
             raise ReadError(self._endpoint.cluster, "the primary is another system than the one the plan was made on")
 
     async def _lock(self) -> None:
-        import psycopg
+        """Asks again and again instead of queueing, so that a holder that fell asleep is found out and ended."""
+        timeouts = self._endpoint.timeouts
+        deadline = asyncio.get_running_loop().time() + timeouts.writer
+        while not await self._try_lock():
+            await self._main.execute(_END_SLEEPER, (*_LOCK, f"{_APPLICATION}%", timeouts.stale_writer))
+            if asyncio.get_running_loop().time() >= deadline:
+                raise LockNotAcquired(
+                    f"{self._endpoint.cluster}: another PgVillage is writing here ({await self._holder()}) and did not "
+                    f"end within {timeouts.writer:g} s; try again later"
+                )
+            await asyncio.sleep(_LOCK_PAUSE)
 
-        patience = max(1, round(self._endpoint.timeouts.writer * 1000))
-        try:
-            await self._main.execute(f"SET lock_timeout = {patience}")
-            await self._main.execute("SELECT pg_catalog.pg_advisory_lock(%s, %s)", _LOCK)
-            await self._main.execute(f"SET lock_timeout = {round(self._endpoint.timeouts.lock * 1000)}")
-        except psycopg.errors.LockNotAvailable:
-            raise LockNotAcquired(
-                f"{self._endpoint.cluster}: another PgVillage is writing here ({await self._holder()}) and did not end "
-                f"within {self._endpoint.timeouts.writer:g} s; try again later"
-            ) from None
+    async def _try_lock(self) -> bool:
+        row = await (await self._main.execute("SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", _LOCK)).fetchone()
+        return bool(row and row[0])
 
     async def _holder(self) -> str:
-        row = await (
-            await self._main.execute(
-                "SELECT coalesce(a.client_addr::text, 'local'), a.pid, a.backend_start::timestamp(0)::text "
-                "FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid) "
-                "WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.granted",
-                _LOCK,
-            )
-        ).fetchone()
+        text = f"SELECT coalesce(a.client_addr::text, 'local'), a.pid, a.backend_start::timestamp(0)::text {_HOLDER}"
+        row = await (await self._main.execute(text, _LOCK)).fetchone()
         return f"from {row[0]}, backend {row[1]}, since {row[2]}" if row else "unknown"
 
     async def _open_ledger(self) -> None:

@@ -138,7 +138,7 @@ class Change:
 
     def digest_part(self) -> str:
         """What a plan's digest covers of this change: no sensitive field, no origin, no time."""
-        seen = [(f.name, f.before, f.after) for f in self.fields if not f.sensitive]
+        seen = {f.name: (f.before, f.after) for f in self.fields if not f.sensitive}
         return canonical((self.address, self.action.value, seen, self.heir))
 
 

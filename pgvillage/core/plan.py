@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Action, Change
@@ -85,7 +86,7 @@ class Status(enum.StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class TargetPlan:
     """One target's part of a plan. `changes` holds the held ones too; `steps` only what would be done."""
 
@@ -109,11 +110,17 @@ class TargetPlan:
     def applied_changes(self) -> tuple[Change, ...]:
         return tuple(change for change in self.changes if not change.held)
 
+    def with_gates(self, gates: tuple[Gate, ...], *, bookkeeping: bool) -> TargetPlan:
+        """The same changes, so the same digest, which is not computed again."""
+        plan = replace(self, gates=gates, bookkeeping=bookkeeping)
+        vars(plan)["digest"] = self.digest
+        return plan
+
     @property
     def blocked(self) -> bool:
         return any(not gate.open for gate in self.gates)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What an approval approves: 64 hex digits over the changes that would be applied, in any order."""
         text = "\n".join([str(self.target), *sorted(c.digest_part() for c in self.applied_changes)])

@@ -39,8 +39,13 @@ class State:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.CONTEXT}
 
 
+_PLAIN = frozenset({str, int, bool, type(None)})  # nearly everything, and looked up in no time
+
+
 def canonical(value: Any) -> str:
     """Text that is equal exactly for equal values, whatever the order of sets and mappings."""
+    if type(value) in _PLAIN:
+        return repr(value)
     if isinstance(value, Mapping):
         body = ",".join(f"{k}:{v}" for k, v in sorted((canonical(k), canonical(v)) for k, v in value.items()))
         return f"{{{body}}}"

@@ -59,7 +59,7 @@ def plan_target(
         unread=snapshot.unread,
         depends=depends,
     )
-    return replace(plan, gates=open_gates(found, plan.digest, approvals))
+    return plan.with_gates(open_gates(found, plan.digest, approvals), bookkeeping=False) if found else plan
 
 
 def _judge(kinds: Kinds, change: Change, context: Context) -> Change:

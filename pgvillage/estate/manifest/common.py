@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic.config import JsonDict
+from pydantic.config import JsonDict, JsonValue
 
 NAME_BYTES = 63  # NAMEDATALEN - 1: PostgreSQL would cut a longer name silently
 
@@ -149,22 +149,20 @@ class PrivilegeSet(Part):
 
 
 class Future(Part):
-    """Objects that these roles create later get the same privileges (default privileges)."""
+    """Objects that these roles create later get the same privileges (default privileges).
+
+    Without `schemas` in every schema of the database, and then only these future objects.
+    """
 
     creators: list[ObjectName] = Field(min_length=1)
 
 
-_WITHIN_SCHEMAS: JsonDict = {
-    "required": ["grant"],
-    "properties": {
-        "grant": {
-            "type": "object",
-            "anyOf": [
-                {"required": [key], "properties": {key: {"minItems": 1}}} for key in ("schema", "table", "sequence")
-            ],
-        }
-    },
-}
+def _grants(*keys: str) -> JsonDict:
+    some: list[JsonValue] = [{"required": [key], "properties": {key: {"minItems": 1}}} for key in keys]
+    return {"required": ["grant"], "properties": {"grant": {"type": "object", "anyOf": some}}}
+
+
+_SCHEMAS_GIVEN: JsonDict = {"required": ["schemas"], "properties": {"schemas": {"minItems": 1}}}
 
 
 class Grant(Part):
@@ -174,7 +172,8 @@ class Grant(Part):
         json_schema_extra={
             "allOf": [
                 exactly_one("profile", "grant"),
-                {"if": _WITHIN_SCHEMAS, "then": {"required": ["schemas"], "properties": {"schemas": {"minItems": 1}}}},
+                {"if": _grants("schema"), "then": _SCHEMAS_GIVEN},
+                {"if": {**_grants("table", "sequence"), "not": given("future")}, "then": _SCHEMAS_GIVEN},
             ]
         }
     )
@@ -192,7 +191,8 @@ class Grant(Part):
     def _one_source(self) -> Grant:
         if (self.profile is None) == (self.grant is None):
             raise ValueError("a privilege needs exactly one of: profile, grant")
-        if self.grant and not self.schemas and (self.grant.schema_ or self.grant.table or self.grant.sequence):
+        grant = self.grant
+        if grant and not self.schemas and (grant.schema_ or (not self.future and (grant.table or grant.sequence))):
             raise ValueError("privileges on schemas, tables and sequences need `schemas`")
         return self
 

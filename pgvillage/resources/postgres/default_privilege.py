@@ -122,7 +122,7 @@ def _wishes(view: ClusterView) -> Iterator[tuple[tuple[str, ...], set[str], Sour
             source = source_of(document, "spec", "privileges", index, "future")
             for object_class in _CLASSES:
                 found = {p + option for p in privileges.of(object_class)}
-                for schema in grant.schemas if found else ():
+                for schema in (grant.schemas or ("",)) if found else ():
                     for creator in grant.future.creators:
                         # What its creator may do with a new object needs no grant.
                         if creator != document.document.role:

@@ -58,7 +58,7 @@ class PrivilegeState(State):
     every: frozenset[str] = frozenset()
 
     def as_fields(self) -> Mapping[str, Any]:
-        return self.entries
+        return dict(sorted(self.entries.items()))  # they come out of sets, whose order differs from run to run
 
 
 @dataclass(slots=True)
