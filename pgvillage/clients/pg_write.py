@@ -94,6 +94,12 @@ class PostgresWriter:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    async def reach(self, databases: Sequence[str]) -> None:
+        """Open these databases before anything is done. Raises ReadError for the first that can't be."""
+        for name in databases:
+            if name != self._endpoint.credential.database:
+                await self._database(name)
+
     async def run(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
         """Do these steps, of one place, and record them: both or neither, where the steps are transactional.
 

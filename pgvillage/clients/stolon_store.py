@@ -73,6 +73,9 @@ class StolonWriter:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    async def reach(self, databases: Sequence[str]) -> None:
+        """There are no databases in etcd."""
+
     async def run(self, steps: Sequence[PatchStep], update: LedgerUpdate) -> None:
         """Merge all patches and record them, in one etcd transaction. The sentinel rewrites the key all the time, so
         losing the race is usual: read, merge and try again at once.

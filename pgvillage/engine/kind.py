@@ -55,6 +55,8 @@ class Kind:
 
     name: ClassVar[str]
     system: ClassVar[System] = System.POSTGRES
+    # False for what is no object of its own (a membership, a privilege, a setting): a share of drops is of objects.
+    holds_objects: ClassVar[bool] = True
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
         """What the manifests ask for on this cluster."""

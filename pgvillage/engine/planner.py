@@ -82,7 +82,8 @@ def _totals(kinds: Kinds, desired: Desired, snapshot: Snapshot, applied: Sequenc
         for address, state in snapshot.live.items()
         if address in desired or address in snapshot.ledger.entries
     ]
-    return Totals(len(ours), sum(kinds[address.kind].weight(address, state) for address, state in ours))
+    objects = sum(kinds[address.kind].holds_objects for address, _ in ours)
+    return Totals(objects, sum(kinds[address.kind].weight(address, state) for address, state in ours))
 
 
 def compile_steps(

@@ -133,6 +133,9 @@ class _Work:
         steps = self._plan.steps
         self._left_steps = Counter(address for step in steps for address in step.addresses)
         changes = {change.address: change for change in self._plan.applied_changes}
+        # A plan that reaches into several databases begins only when every one of them lets us in.
+        present = seen.context.capabilities.databases if seen.context.capabilities else {}
+        await writer.reach(sorted({s.database for s in steps if s.database is not None} & set(present)))
         for batch in batches(steps):
             finished = self._finish(batch)
             update = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision, finished)

@@ -46,6 +46,7 @@ class Writer(Protocol):
 
     ledger_problem: str
 
+    async def reach(self, databases: Sequence[str]) -> None: ...
     async def run(self, steps: Sequence[Any], update: LedgerUpdate) -> None: ...
 
 

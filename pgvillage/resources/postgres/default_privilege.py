@@ -42,6 +42,7 @@ class DefaultPrivilege(Kind):
     """Addresses are class.database.schema.creator.grantee; an empty schema is every schema."""
 
     name = "default-privilege"
+    holds_objects = False
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
         wanted: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -71,7 +72,14 @@ class DefaultPrivilege(Kind):
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         major = context.capabilities.major if context.capabilities else 0
-        resolved = {a: r.with_state(_spelt_out(a, r.state, major)) for a, r in desired.items()}
+        covered = set(context.view.authority.privileges)
+        resolved: Desired = {}
+        for address, resource in desired.items():
+            state = _spelt_out(address, resource.state, major)
+            if state is not None and address.name[0] not in covered:
+                # Not complete about this class: what is there besides may stay.
+                state = DefaultPrivilegeState(_settled(_of(state) | _of(context.snapshot.live.get(address))))
+            resolved[address] = resource.with_state(state)
         return resolved | _undeclared(desired, context), []
 
     def needs(self, address: Address, state: State) -> Iterable[Address]:

@@ -42,6 +42,7 @@ class MembershipState(State):
 
 class Membership(Kind):
     name = "membership"
+    holds_objects = False
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
         absent = {d.document.role for d in view.role_documents if d.document.spec.ensure == "absent"}

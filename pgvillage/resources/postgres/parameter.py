@@ -48,6 +48,7 @@ class ParameterState(State):
 
 class Parameter(Kind):
     name = "parameter"
+    holds_objects = False
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
         spec = view.cluster.spec

@@ -72,6 +72,7 @@ class Inventory:
 
 class Privilege(Kind):
     name = "privilege"
+    holds_objects = False
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
         for wish in wishes(view):

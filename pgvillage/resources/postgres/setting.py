@@ -42,6 +42,7 @@ class Setting(Kind):
     """Addresses are role.NAME, database.NAME or role.NAME.database.NAME."""
 
     name = "setting"
+    holds_objects = False
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
         for document in view.role_documents:

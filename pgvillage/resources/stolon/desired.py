@@ -63,7 +63,17 @@ class StolonSpec(Kind):
         return Parsed(states, inventory=data, findings=tuple(_findings(live.target, data)))
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
-        return {a: r.with_state(_same_words(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
+        live = context.snapshot.live
+        resolved = {a: r.with_state(_same_words(r.state, live.get(a))) for a, r in desired.items()}
+        data = context.snapshot.inventory.get(self.name)
+        assert isinstance(data, ClusterData)
+        faults = _faults(resolved, data)
+        if not faults:
+            return resolved, []
+        # stolon judges the whole specification: where it would refuse, no field of it is changed.
+        kept = {a: r.with_state(live.get(a)) if a.name[0] == _FIELD else r for a, r in resolved.items()}
+        where = next((r.source for a, r in resolved.items() if a.name[0] == _FIELD), None)
+        return kept, [Finding("error", f"{where}: stolon would refuse this: {fault}") for fault in faults]
 
     def judge(self, change: Change, context: Context) -> Judgement:
         data = context.snapshot.inventory.get(self.name)
@@ -143,6 +153,15 @@ def _same_words(wish: State | None, live: State | None) -> State | None:
         except ValueError:
             return wish
     return wish
+
+
+def _faults(desired: Desired, data: ClusterData) -> list[str]:
+    fields = {
+        address.name[1]: resource.state.value
+        for address, resource in desired.items()
+        if address.name[0] == _FIELD and isinstance(resource.state, ValueState)
+    }
+    return validate_change(data.spec, merge_patch(data.spec, fields))
 
 
 def _findings(target: str, data: ClusterData) -> Iterable[Finding]:
