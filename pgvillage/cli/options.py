@@ -54,8 +54,13 @@ CorrectOption = Annotated[
 
 def world_of(settings: Path, timeout: float | None = None) -> RealWorld:
     """Raises SettingsError."""
+    from pgvillage.core.errors import SettingsError
     from pgvillage.wiring import RealWorld, real_world
 
+    if not settings.exists():
+        raise SettingsError(
+            f"no settings file {settings}: name it with --settings or PGVILLAGE_SETTINGS, or begin with `pgvillage init`"
+        )
     world = real_world(settings)
     if timeout is None:
         return world
