@@ -108,10 +108,10 @@ def _dotted(parts: Iterable[str]) -> str:
     return ".".join(map(show_name, parts))
 
 
-def _setting(role: str, database: str) -> str:
-    whose = f"role {show_name(role)}" if role else "every role" if not database else ""
-    where = f"database {show_name(database)}" if database else ""
-    return "settings of " + " in ".join(filter(None, (whose, where)))
+def _setting(*pairs: str) -> str:
+    """Of `role NAME`, `database NAME`, or `role NAME in database NAME`."""
+    whose = (f"{show_text(kind)} {show_name(name)}" for kind, name in zip(pairs[::2], pairs[1::2], strict=True))
+    return f"settings of {' in '.join(whose)}"
 
 
 def _grantee(role: str) -> str:

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class PostgresServer:
     folder: Path
     port: int
     binaries: Path
+    data: Path
     process: subprocess.Popen[bytes]
     password: str = "planted-superuser-password"
 
@@ -52,9 +54,10 @@ class PostgresServer:
                 cursor.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def restart(self) -> None:
-        stop(self.process, signal.SIGINT)
-        self.process = _start(self.folder, self.binaries)
+    def restart(self, how: int = signal.SIGINT) -> None:
+        """SIGINT is a fast shutdown, SIGQUIT an immediate one (recovery at the next start)."""
+        stop(self.process, how)
+        self.process = _start(self.folder, self.data, self.binaries)
         _wait(self)
 
 
@@ -76,24 +79,36 @@ def newest() -> Path:
 
 @contextmanager
 def postgres_server(folder: Path, binaries: Path | None = None, **settings: str) -> Iterator[PostgresServer]:
-    """A fresh cluster in `folder`; `settings` go to postgresql.conf."""
+    """A fresh cluster; `settings` go to postgresql.conf. The log and the password's file are in `folder`."""
     binaries = binaries or newest()
-    data = folder / "data"
-    data.mkdir(parents=True)
-    if not os.getuid():
-        shutil.chown(data, "postgres", "postgres")
-        shutil.chown(folder, "postgres", "postgres")
-        for parent in [folder, *folder.parents]:
-            if parent.stat().st_uid == 0 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    secret = folder / "pw"
-    secret.write_text("planted-superuser-password")
-    secret.chmod(0o644)
-    subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={secret}", "--locale=C",
-         "-E", "UTF8", "--no-sync"],
-        check=True, capture_output=True, **as_user(),
+    folder.mkdir(parents=True, exist_ok=True)
+    with _home(folder) as home, _running(folder, home / "data", binaries, settings) as server:
+        yield server
+
+
+@contextmanager
+def _home(folder: Path) -> Iterator[Path]:
+    """Where `postgres` can work. As root not below `folder`: every pytest that starts shuts root's folders again."""
+    if os.getuid():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="pgvillage-postgres-") as home:
+        shutil.chown(home, "postgres", "postgres")
+        yield Path(home)
+
+
+@contextmanager
+def _running(folder: Path, data: Path, binaries: Path, settings: dict[str, str]) -> Iterator[PostgresServer]:
+    for place in {folder, data.parent}:
+        (place / "pw").write_text("planted-superuser-password")
+    (data.parent / "pw").chmod(0o644)
+    done = subprocess.run(
+        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={data.parent / 'pw'}",
+         "--locale=C", "-E", "UTF8", "--no-sync"],
+        check=False, capture_output=True, text=True, cwd=data.parent, **as_user(),
     )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
     port = free_port()
     lines = {
         "listen_addresses": "127.0.0.1",
@@ -106,7 +121,7 @@ def postgres_server(folder: Path, binaries: Path | None = None, **settings: str)
     }
     with (data / "postgresql.conf").open("a") as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in lines.items())
-    server = PostgresServer(folder, port, binaries, _start(folder, binaries))
+    server = PostgresServer(folder, port, binaries, data, _start(folder, data, binaries))
     try:
         _wait(server)
         yield server
@@ -114,10 +129,11 @@ def postgres_server(folder: Path, binaries: Path | None = None, **settings: str)
         stop(server.process, signal.SIGINT)
 
 
-def _start(folder: Path, binaries: Path) -> subprocess.Popen[bytes]:
+def _start(folder: Path, data: Path, binaries: Path) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [binaries / "postgres", "-D", folder / "data"],
+            [binaries / "postgres", "-D", data],
+            cwd=data,
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
