@@ -190,9 +190,6 @@ def test_drift_is_found_named_and_corrected(settled_shop: tuple[PostgresServer, 
     estate.settled()
 
 
-@pytest.mark.xfail(
-    reason="REVOKE as the owner leaves what another grantor gave; a state does not keep the grantor yet", strict=True
-)
 def test_a_privilege_that_its_holder_passed_on(settled_shop: tuple[PostgresServer, EstateBuilder]) -> None:
     server, estate = settled_shop
     server.sql("SET ROLE lenders", "GRANT SELECT ON app.t1 TO app", database="shop")

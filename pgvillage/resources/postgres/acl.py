@@ -67,23 +67,43 @@ def privileges_of(object_class: str, owner: str, entries: list[str] | None) -> A
 def _parse(owner: str, entries: tuple[str, ...]) -> Acl:
     found: dict[str, set[str]] = {}
     for entry in entries:
-        grantee, letters = _split(entry)
+        grantee, letters, _ = _split(entry)
         if grantee != owner:
             found.setdefault(grantee or PUBLIC, set()).update(_privileges(letters))
     # The option includes the privilege, so one of the two says everything.
     return {g: frozenset(p for p in held if p + WITH_GRANT_OPTION not in held) for g, held in found.items() if held}
 
 
-def _split(entry: str) -> tuple[str, str]:
-    """`"a role"=rw*/owner` as its grantee and letters."""
-    if not entry.startswith('"'):
-        grantee, _, rest = entry.partition("=")
-        return grantee, rest.partition("/")[0]
-    name, at = [], 1
-    while entry[at] != '"' or entry[at + 1 : at + 2] == '"':
-        name.append(entry[at])
-        at += 2 if entry[at] == '"' else 1
-    return "".join(name), entry[at + 2 :].partition("/")[0]
+@lru_cache(maxsize=16384)
+def passed_on(owner: str, entries: tuple[str, ...]) -> Mapping[tuple[str, str], frozenset[str]]:
+    """Who besides the owner gave a privilege: (grantee, privilege) to grantors. The owner's REVOKE leaves these."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for entry in entries:
+        grantee, letters, grantor = _split(entry)
+        if owner not in (grantor, grantee):
+            for privilege in _privileges(letters):
+                bare = privilege.removesuffix(WITH_GRANT_OPTION)
+                found.setdefault((grantee or PUBLIC, bare), set()).add(grantor)
+    return {key: frozenset(grantors) for key, grantors in found.items()}
+
+
+def _split(entry: str) -> tuple[str, str, str]:
+    """`"a role"=rw*/owner` as its grantee, letters and grantor."""
+    grantee, rest = _name(entry, "=")
+    letters, _, grantor = rest.partition("/")
+    return grantee, letters, _name(grantor, "\0")[0]
+
+
+def _name(text: str, end: str) -> tuple[str, str]:
+    """A role's name, in double quotes where it is not plain, and what follows `end`."""
+    if not text.startswith('"'):
+        name, _, rest = text.partition(end)
+        return name, rest
+    found, at = [], 1
+    while text[at] != '"' or text[at + 1 : at + 2] == '"':
+        found.append(text[at])
+        at += 2 if text[at] == '"' else 1
+    return "".join(found), text[at + 2 :]
 
 
 def _privileges(letters: str) -> list[str]:

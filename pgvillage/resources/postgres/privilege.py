@@ -14,7 +14,13 @@ from pgvillage.core.state import State
 from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.view import ClusterView
-from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege, privileges_of, public_at_creation
+from pgvillage.resources.postgres.acl import (
+    WITH_GRANT_OPTION,
+    every_privilege,
+    passed_on,
+    privileges_of,
+    public_at_creation,
+)
 from pgvillage.resources.postgres.leavers import out_of_bounds
 from pgvillage.resources.postgres.privilege_sql import privilege_steps
 from pgvillage.resources.postgres.privilege_wishes import EVERY, wishes
@@ -68,6 +74,8 @@ class Inventory:
     names: dict[Place, frozenset[str]]
     owned: dict[Place, dict[str, frozenset[str]]]
     schemas: dict[str, frozenset[str]]
+    # What somebody else than the owner gave: (place, grantee, privilege) to grantor to objects
+    passed_on: dict[tuple[Place, str, str], dict[str, frozenset[str]]]
 
 
 class Privilege(Kind):
@@ -169,7 +177,11 @@ class Privilege(Kind):
         for change in changes:
             before = entries_of(change.before) or _at_creation(change.address, inventory, major)
             found.append((change.address, list(differences(before, change.after)), entries_of(change.after)))
-        return privilege_steps(found)
+
+        def given_by_others(address: Address, privilege: str) -> Mapping[str, frozenset[str]]:
+            return inventory.passed_on.get((place_of(address), address.name[-1], privilege), {})
+
+        return privilege_steps(found, given_by_others)
 
 
 KIND = Privilege()
@@ -227,12 +239,17 @@ def _groups(live: Live) -> Iterator[tuple[Place, str, list[str] | None, frozense
 def _inventory(groups: Iterable[tuple[Place, str, list[str] | None, frozenset[str]]], live: Live) -> Inventory:
     names: dict[Place, frozenset[str]] = {}
     owned: dict[Place, dict[str, frozenset[str]]] = defaultdict(dict)
-    for place, owner, _, found in groups:
+    passed: dict[tuple[Place, str, str], dict[str, frozenset[str]]] = defaultdict(dict)
+    for place, owner, acl, found in groups:
+        for (role, privilege), grantors in passed_on(owner, tuple(acl or ())).items():
+            for grantor in grantors:
+                given = passed[place, role, privilege]
+                given[grantor] = given.get(grantor, frozenset()) | found
         names[place] = names[place] | found if place in names else found
         mine = owned[place]
         mine[owner] = mine[owner] | found if owner in mine else found
     schemas = {db: frozenset(row[0] for row in rows["schema_acl"]) for db, rows in live.by_database.items()}
-    return Inventory(names, owned, schemas)
+    return Inventory(names, owned, schemas, passed)
 
 
 def _settled(entries: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from pgvillage.core.address import Address
 from pgvillage.core.step import Step
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION
-from pgvillage.resources.postgres.sql import chunks, grantee, ident, qualified, step
+from pgvillage.resources.postgres.sql import chunks, grantee, ident, literal, qualified, step
 
 # `ALL TABLES IN SCHEMA` scans pg_class for every statement; named objects do not. Many more would be slow to parse.
 _OBJECTS_A_STATEMENT = 500
@@ -19,7 +19,12 @@ Entries = Mapping[str, frozenset[str]]
 _Place = tuple[str, ...]
 
 
-def privilege_steps(changes: Iterable[tuple[Address, Sequence[Difference], Entries]]) -> Iterator[Step]:
+GivenByOthers = Callable[[Address, str], Mapping[str, frozenset[str]]]
+
+
+def privilege_steps(
+    changes: Iterable[tuple[Address, Sequence[Difference], Entries]], given_by_others: GivenByOthers
+) -> Iterator[Step]:
     """Fewest statements: first over the privileges of one grantee, then over grantees that get the same."""
     # (verb, place, objects) -> grantee -> privileges
     wanted: dict[tuple[str, _Place, frozenset[str]], dict[Address, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -31,6 +36,8 @@ def privilege_steps(changes: Iterable[tuple[Address, Sequence[Difference], Entri
         for (found, place, objects), by_address in wanted.items():
             if found == verb:
                 yield from _statements(verb, place, objects, by_address)
+                if verb.startswith("revoke"):
+                    yield from _as_grantors(verb, place, objects, by_address, given_by_others)
 
 
 def _deeds(differences: Sequence[Difference], after: Entries) -> Iterator[tuple[str, str, frozenset[str]]]:
@@ -64,6 +71,25 @@ def _statements(
         for names in chunks(sorted(objects), _OBJECTS_A_STATEMENT):
             on = f"{', '.join(privileges)} ON {_KEYWORD[place[0]]} {', '.join(_object(place, n) for n in names)}"
             yield step(addresses, _statement(verb, on, roles), database=database)
+
+
+def _as_grantors(
+    verb: str,
+    place: _Place,
+    objects: frozenset[str],
+    by_address: Mapping[Address, set[str]],
+    given_by_others: GivenByOthers,
+) -> Iterator[Step]:
+    """A holder of the grant option may have passed it on: only as that role can it be taken back."""
+    database = None if place[0] == "database" else place[1]
+    for address, privileges in by_address.items():
+        for privilege in sorted(privileges):
+            for grantor, given in sorted(given_by_others(address, privilege).items()):
+                if names := sorted(given & objects):
+                    on = f"{privilege} ON {_KEYWORD[place[0]]} {', '.join(_object(place, n) for n in names)}"
+                    revoke = _statement(verb, on, grantee(address.name[-1]))
+                    body = f"BEGIN SET LOCAL ROLE {ident(grantor)}; {revoke}; RESET ROLE; END"
+                    yield step(address, f"DO {literal(body)}", database=database)
 
 
 def _object(place: _Place, name: str) -> str:
