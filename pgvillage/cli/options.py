@@ -59,7 +59,7 @@ def world_of(settings: Path, timeout: float | None = None) -> RealWorld:
 
     if not settings.exists():
         raise SettingsError(
-            f"no settings file {settings}: name it with --settings or PGVILLAGE_SETTINGS, or begin with `pgvillage init`"
+            f"no settings file {settings}: name one with --settings, or begin with `pgvillage init`"
         )
     world = real_world(settings)
     if timeout is None:

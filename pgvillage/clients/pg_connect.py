@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,8 +75,8 @@ class Endpoint:
         for key in ("sslrootcert", "sslcert", "sslkey"):
             if (value := getattr(credential, key)) is not None:
                 parameters[key] = str(value)
-        if self.tls not in ("verify-ca", "verify-full") and not all(_local(host) for host, _ in self.addresses):
-            # Without a verified server, a password in clear text would go to whoever answers.
+        if self.tls not in ("verify-ca", "verify-full"):
+            # Without a verified server, a password in clear text would go to whoever answers, on this machine too.
             parameters["require_auth"] = "!password,!gss,!sspi"
         return parameters
 
@@ -103,15 +102,6 @@ def _matches(pattern: str, host: str, port: int) -> bool:
     shown = f"[{host}]" if ":" in host else host
     regex = "".join("[^.:/]*" if char == "*" else re.escape(char) for char in pattern.lower())
     return re.fullmatch(regex, f"{shown}:{port}".lower()) is not None
-
-
-def _local(host: str) -> bool:
-    if host.startswith("/") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def connect(

@@ -67,7 +67,8 @@ def gather_people(
         answer = lookups.groups.get(query) or Unanswered("the directory was not asked")
         problem = answer.reason if isinstance(answer, Unanswered) else _too_many(answer, members)
         if problem or isinstance(answer, Unanswered):
-            unanswered[role] = f"directory {members.directory}: {problem}"
+            place = f"directory {members.directory}: "
+            unanswered[role] = problem if problem.startswith(place) else place + problem
             directories.add(members.directory)
             continue
         findings += [Finding("warning", f"{quote_part(role)}: left out {text}", address) for text in _some(answer)]

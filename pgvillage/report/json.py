@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -36,7 +36,7 @@ def plan_document(plan: Plan) -> Document:
         "summary": _summary(plan),
         "gates": [_gate(t.target, gate) for t in targets for gate in t.gates],
         "targets": [_target(t) for t in targets],
-        "diagnostics": [_diagnostic(target, finding) for target, finding in sorted(found, key=_severity)],
+        "diagnostics": _diagnostics(found),
     }
 
 
@@ -59,7 +59,12 @@ def run_document(run: Run) -> Document:
         },
         "gates": [_gate(t.target, gate) for t in targets for gate in t.plan.gates],
         "targets": [_target_run(t) for t in targets],
+        "diagnostics": _diagnostics([(t.target, f) for t in targets for f in t.plan.findings]),
     }
+
+
+def _diagnostics(found: Sequence[tuple[TargetId | None, Finding]]) -> list[Document]:
+    return [_diagnostic(target, finding) for target, finding in sorted(found, key=_severity)]
 
 
 def _planned(target: TargetPlan) -> bool:

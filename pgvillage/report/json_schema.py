@@ -209,6 +209,7 @@ def run_schema() -> Schema:
         summary=summary,
         gates=_list(_gate(), "Every objection, open or not."),
         targets=_list(target, "By address."),
+        diagnostics=_list(_diagnostic(), "Findings, errors first."),
     )
     return _published("run", body)
 

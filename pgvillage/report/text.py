@@ -117,7 +117,7 @@ def _print_findings(console: Console, findings: Iterable[Finding]) -> None:
 def print_run(console: Console, run: Run) -> None:
     """What an apply did, target by target, and what it did not."""
     for target in run.targets:
-        if target.outcome is not Outcome.NOTHING:
+        if target.outcome is not Outcome.NOTHING or target.notes:
             _print_run(console, target)
     idle = [str(t.target) for t in run.targets if t.outcome is Outcome.NOTHING]
     if idle:

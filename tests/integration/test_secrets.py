@@ -179,7 +179,7 @@ def test_a_credential_goes_to_no_host_but_its_own(pg: PostgresServer, estate_of:
 
 
 def test_a_password_is_never_sent_in_clear_to_a_server_that_is_not_verified() -> None:
-    """Libpq refuses to, whatever the server asks for; only this machine itself is trusted that far."""
+    """Libpq refuses to, whatever the server asks for."""
     settings = Credential(user="u", hosts=["*.example:5432"], sslmode="require")
     endpoint = Endpoint("c", ["pg.example"], "admin", settings, None, Timeouts())
     said = endpoint.conninfo("postgres", application="x", options="")

@@ -226,7 +226,7 @@ def _unknown_groups(view: ClusterView) -> set[str]:
 
 def _foreign_members(resolved: Desired, context: Context) -> list[Finding]:
     """Members of our groups that no manifest names: left alone, but a person should know."""
-    ours = {g.document.role for g in context.view.groups}
+    ours = {g.document.role for g in context.view.groups} - set(context.view.people.unanswered)
     foreign: dict[str, list[str]] = defaultdict(list)
     for address in context.snapshot.live:
         if address.kind == "membership" and address not in resolved and address.name[0] in ours:
