@@ -85,7 +85,7 @@ class EstateSource:
         before, after = old.partition("+")[0], new.partition("+")[0]
         if before == after:
             return True
-        if not (_HASH.fullmatch(before) and _HASH.fullmatch(after)):
+        if not (_HASH.fullmatch(before) and _HASH.fullmatch(after)) or after == _NO_COMMIT:
             return False
         return self._locked(lambda mirror: self._descends(mirror, before, after))
 

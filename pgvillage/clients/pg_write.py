@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from pgvillage.clients import pg_ledger
@@ -73,6 +74,7 @@ class PostgresWriter:
         self._main: Connection
         self._token: int | None = None
         self.ledger_problem = ""
+        self.notes: list[str] = []
 
     async def __aenter__(self) -> Self:
         import psycopg
@@ -148,6 +150,10 @@ class PostgresWriter:
         try:
             loud = await self._usual_logging(connection) if any(step.secret for step in steps) else {}
             quiet = False
+            if not loud and any(step.secret for step in steps):
+                self.notes.append(
+                    "the account may not switch statement logging off: verifiers may be in the server's log"
+                )
             async with connection.pipeline():
                 for step in steps:
                     # Only what holds a verifier is kept out of the log; everything else is for the auditor to read.
@@ -171,6 +177,30 @@ class PostgresWriter:
             await connection.execute(self._text(connection, step).encode())
         except psycopg.Error as error:
             raise _failure(step, error) from None
+        if step.everywhere:
+            await self._on_standbys(connection, step)
+
+    async def _on_standbys(self, connection: Connection, step: SqlStep) -> None:
+        """The same statement on each standby among the hosts; one that can't be reached is said, not passed over."""
+        import psycopg
+
+        for host in self._endpoint.hosts if len(self._endpoint.hosts) > 1 else ():
+            try:
+                async with self._standby(host) as standby:
+                    if standby is not None:
+                        await standby.execute(self._text(connection, step).encode())
+            except (ReadError, psycopg.Error) as error:
+                self.notes.append(f"{step.addresses[0]}: sessions on {host} may go on, it was not reached: {error}")
+
+    @asynccontextmanager
+    async def _standby(self, host: str) -> AsyncIterator[Connection | None]:
+        """A session on this host if it is a standby; None on the primary."""
+        alone = replace(self._endpoint, hosts=(host,))
+        session = {"search_path": "", "statement_timeout": str(round(self._endpoint.timeouts.read * 1000))}
+        connection = await connect(alone, None, application=_APPLICATION, settings=session, primary=False)
+        async with connection:
+            row = await (await connection.execute("SELECT pg_catalog.pg_is_in_recovery()")).fetchone()
+            yield connection if row and row[0] else None
 
     def _text(self, connection: Connection, step: SqlStep) -> str:
         return "".join(p if isinstance(p, str) else self._verifier(connection, p) for p in step.text)

@@ -61,6 +61,7 @@ class StolonWriter:
         self._stack = AsyncExitStack()
         self._fence = 0
         self.ledger_problem = ""
+        self.notes: list[str] = []
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:

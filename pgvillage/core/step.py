@@ -23,12 +23,16 @@ class Verifier:
 
 @dataclass(frozen=True, slots=True)
 class SqlStep:
-    """One statement. `database` None is the maintenance database; `text` may hold places for verifiers."""
+    """One statement. `database` None is the maintenance database; `text` may hold places for verifiers.
+
+    One that is for `everywhere` is run on every standby too; it must change nothing that is replicated.
+    """
 
     addresses: tuple[Address, ...]
     text: tuple[str | Verifier, ...]
     database: str | None = None
     transactional: bool = True
+    everywhere: bool = False
 
     def __str__(self) -> str:
         return "".join(map(str, self.text))

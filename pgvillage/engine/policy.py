@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Action, Change, Origin, Risk
 from pgvillage.core.plan import Gate, Snapshot
-from pgvillage.estate.manifest.estate import Policy
+from pgvillage.estate.manifest.estate import IgnoreRule, Policy
 from pgvillage.settings import Ceilings, CorrectMode
 
 _RANK: Mapping[str, int] = {"off": 0, "safe": 1, "all": 2}
@@ -23,6 +24,7 @@ class Rules:
     drop_share: int
     revoke_count: int
     revoke_share: int
+    ignore: tuple[IgnoreRule, ...] = ()
 
 
 def rules_in_force(policy: Policy, correct: str, ceilings: Ceilings) -> Rules:
@@ -35,6 +37,7 @@ def rules_in_force(policy: Policy, correct: str, ceilings: Ceilings) -> Rules:
         drop_share=_least(limits.drop.percent, ceilings.drop.share),
         revoke_count=_least(limits.revoke.count, ceilings.revoke.count),
         revoke_share=_least(limits.revoke.percent, ceilings.revoke.share),
+        ignore=tuple(policy.ignore),
     )
 
 
@@ -46,11 +49,12 @@ def hold_back(
     changes: Sequence[Change], rules: Rules, snapshot: Snapshot, subject_of: Mapping[Address, Address]
 ) -> list[Change]:
     """The same changes, those that policy holds back or that can't be done marked with why."""
+    today = snapshot.read_at.date().isoformat()
     held = []
     for change in changes:
-        why = change.refused or (
-            _why_held(change, rules, snapshot, subject_of) if change.origin is Origin.DRIFT else ""
-        )
+        why = change.refused
+        if not why and change.origin is Origin.DRIFT:
+            why = _ignored(change, rules, today) or _why_held(change, rules, snapshot, subject_of)
         held.append(replace(change, held=why) if why else change)
     return held
 
@@ -67,6 +71,24 @@ def _why_held(change: Change, rules: Rules, snapshot: Snapshot, subject_of: Mapp
             "takes access away from something PgVillage has not applied before: `correct: safe` leaves that to people"
         )
     return ""
+
+
+def _ignored(change: Change, rules: Rules, today: str) -> str:
+    """The rule that lets this drift be, in words. Days compare as text, and a rule holds through its last one."""
+    address = str(change.address)
+    for rule in rules.ignore:
+        if today <= rule.until and any(fnmatchcase(address, _pattern(each)) for each in rule.addresses):
+            return f"ignored until {rule.until} by {rule.owner}: {rule.reason}"
+    return ""
+
+
+def _pattern(text: str) -> str:
+    """`*` alone is special; brackets and question marks may be part of a name."""
+    return text.replace("[", "[[]").replace("?", "[?]")
+
+
+def expired_rules(policy: Policy, today: str) -> list[IgnoreRule]:
+    return [rule for rule in policy.ignore if rule.until < today]
 
 
 def _is_ours(address: Address, snapshot: Snapshot, subject_of: Mapping[Address, Address]) -> bool:

@@ -103,6 +103,7 @@ class _Work:
     async def run(self) -> TargetRun:
         seen = self._planned.observations[self._plan.target]
         async with self._world.writer(self._plan.target, seen.context.view, seen.reading) as writer:
+            self._notes = writer.notes  # what the writer has to say on the way is part of the report
             if writer.ledger_problem:
                 self._notes.append(writer.ledger_problem)
             seen = await self._again(seen)

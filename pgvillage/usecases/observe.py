@@ -11,6 +11,7 @@ from pgvillage.core.plan import Finding, Snapshot, System, TargetId, Unread
 from pgvillage.core.state import State
 from pgvillage.engine.kind import Context, Desired
 from pgvillage.engine.planner import Kinds, resolve
+from pgvillage.engine.policy import expired_rules
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources import kinds
 from pgvillage.usecases.estate import not_acted_on
@@ -86,6 +87,11 @@ def _findings(view: ClusterView, target: TargetId, snapshot: Snapshot) -> list[F
         later = list(not_acted_on(view))
         if later:
             found.append(Finding("info", f"validated, not acted on yet: {'; '.join(later)}"))
+    for rule in expired_rules(view.policy, snapshot.read_at.date().isoformat()):
+        about = ", ".join(rule.addresses)
+        found.append(
+            Finding("warning", f"the ignore rule of {rule.owner} for {about} ran out on {rule.until}: {rule.reason}")
+        )
     why = snapshot.ledger.why_not
     if not snapshot.ledger.usable and why != "no ledger yet":
         found.append(Finding("warning", f"{why}: all that exists counts as drift, and nobody's departure is known"))

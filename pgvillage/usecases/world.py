@@ -45,6 +45,7 @@ class Writer(Protocol):
     """The one writer of a target, inside its context."""
 
     ledger_problem: str
+    notes: list[str]
 
     async def reach(self, databases: Sequence[str]) -> None: ...
     async def run(self, steps: Sequence[Any], update: LedgerUpdate) -> None: ...

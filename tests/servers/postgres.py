@@ -87,6 +87,29 @@ def postgres_server(folder: Path, binaries: Path | None = None, **settings: str)
 
 
 @contextmanager
+def standby_of(primary: PostgresServer, folder: Path) -> Iterator[PostgresServer]:
+    """A streaming standby on a port of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pw").write_text(primary.password)
+    with _home(folder) as home:
+        data, port = home / "data", free_port()
+        environment = {**os.environ, "PGPASSWORD": primary.password}
+        subprocess.run(
+            [primary.binaries / "pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-D", data,
+             "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+            check=True, capture_output=True, cwd=home, env=environment, **as_user(),
+        )  # fmt: skip
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(f"port = '{port}'\n")
+        server = PostgresServer(folder, port, primary.binaries, data, _start(folder, data, primary.binaries))
+        try:
+            _wait(server)
+            yield server
+        finally:
+            stop(server.process, signal.SIGINT)
+
+
+@contextmanager
 def _home(folder: Path) -> Iterator[Path]:
     """Where `postgres` can work. As root not below `folder`: every pytest that starts shuts root's folders again."""
     if os.getuid():

@@ -36,11 +36,25 @@ class Limits(Part):
     revoke: Limit = Limit(count=50, share="25%")
 
 
+class IgnoreRule(Part):
+    """Drift that is known and left alone until a day; after it the drift counts again and the plan says so."""
+
+    addresses: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        min_length=1, description="Addresses as plans show them; `*` stands for anything, as in orders/parameter/*."
+    )
+    owner: str = Field(min_length=1, description="Who answers for it.")
+    reason: str = Field(min_length=1)
+    until: Annotated[str, StringConstraints(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")] = Field(
+        description="The last day, as 2027-06-30."
+    )
+
+
 class Policy(Part):
     correct: CorrectMode = Field(
         "safe", description="What happens to drift: reported (off), corrected if safe, or all."
     )
     limits: Limits = Limits()
+    ignore: list[IgnoreRule] = Field(default_factory=list)
 
 
 class UserDefaults(Part):

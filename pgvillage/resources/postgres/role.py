@@ -355,4 +355,4 @@ def _end_sessions(change: Change) -> Step:
     """Outside the transaction, so that NOLOGIN is committed and nobody comes back in between."""
     role = literal(change.address.name[0])
     text = f"SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity WHERE usename = {role}"
-    return step(change.address, text, transactional=False)
+    return replace(step(change.address, text, transactional=False), everywhere=True)
