@@ -1,7 +1,8 @@
 """PgVillage against ldap2pg on the access case, in pairs: first apply, and nothing to do.
 
 `python -m benchmarks.access --users 2000 --schemas 100` starts a PostgreSQL and a slapd of its own and prints a table.
-ldap2pg is left out, and that is said, where its binary is not on PATH. Needs the test servers (scripts/test installs them).
+ldap2pg is left out, and that is said, where its binary is not on PATH. Needs the test servers, which scripts/test
+installs.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def measure(users: int, schemas: int, tables: int, rounds: int) -> list[tuple[st
         if shutil.which("ldap2pg"):
             tools["ldap2pg"] = lambda apply: _ldap2pg(folder / "case", server, uri, apply=apply)
         times: dict[tuple[str, str], list[float]] = {}
-        subprocess.run([sys.executable, "-m", "compileall", "-q", sys.prefix, "pgvillage"], check=False, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "compileall", "-q", sys.prefix, "pgvillage"], check=False, capture_output=True
+        )
         for _ in range(rounds):
             for tool, run in tools.items():
                 _reset(server, folder / "case" / "init.sql")
@@ -115,12 +118,15 @@ def _settings(folder: Path, server: PostgresServer, uri: str) -> Path:
 def _reset(server: PostgresServer, init: Path) -> None:
     """As it was: no database, no roles, no ledger."""
     server.sql(f"DROP DATABASE IF EXISTS {DATABASE}", "DROP SCHEMA IF EXISTS pgvillage CASCADE")
-    names = [row[0] for row in server.sql("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'")]
+    names = [
+        row[0] for row in server.sql("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'")
+    ]
     for start in range(0, len(names), 500):
         server.sql("DROP ROLE " + ", ".join(f'"{name}"' for name in names[start : start + 500]))
     environment = {**os.environ, "PGPASSWORD": server.password}
     subprocess.run(
-        ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "-f", init],
+        ["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "-f",
+         init],
         check=True, env=environment, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     server.sql("CHECKPOINT")

@@ -53,7 +53,7 @@ def write_case(case: Case, out: Path) -> None:
     (out / "ldap2pg.yml").write_text(_ldap2pg(case))
     estate = out / "estate"
     estate.mkdir(exist_ok=True)
-    documents = [_cluster(case), _group(UMBRELLA, {}), *(_schema_group(case, group) for group in case.members)]
+    documents = [_cluster(), _group(UMBRELLA, {}), *(_schema_group(group) for group in case.members)]
     (estate / "estate.yaml").write_text("---\n".join(json.dumps(each) + "\n" for each in documents))
     (out / "expected.json").write_text(json.dumps(_expected(case)))
 
@@ -84,7 +84,7 @@ def _document(kind: str, name: str, spec: dict[str, object]) -> dict[str, object
     return {"apiVersion": "pgvillage/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-def _cluster(case: Case) -> dict[str, object]:
+def _cluster() -> dict[str, object]:
     connection = {"hosts": ["127.0.0.1:@PORT@"], "credential": "bench"}
     return _document(
         "Cluster", "bench", {"connection": connection, "externalRoles": [OWNER], "databases": [{"name": DATABASE}]}
@@ -96,9 +96,14 @@ def _group(role: str, spec: dict[str, object]) -> dict[str, object]:
     return _document("Group", name, {"role": role, "clusters": {"names": ["bench"]}, **spec})
 
 
-def _schema_group(case: Case, group: str) -> dict[str, object]:
+def _schema_group(group: str) -> dict[str, object]:
     schema, _, suffix = group.rpartition("_")
-    reads: dict[str, object] = {"database": ["CONNECT"], "schema": ["USAGE"], "table": ["SELECT"], "sequence": ["SELECT"]}
+    reads: dict[str, object] = {
+        "database": ["CONNECT"],
+        "schema": ["USAGE"],
+        "table": ["SELECT"],
+        "sequence": ["SELECT"],
+    }
     writes: dict[str, object] = {"table": ["INSERT", "UPDATE", "DELETE"], "sequence": ["USAGE", "UPDATE"]}
     members = {
         "directory": "corp",

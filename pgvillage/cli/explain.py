@@ -51,43 +51,62 @@ def _print(console: Console, found: Explanation) -> None:
 
 
 def _lines(found: Explanation) -> list[tuple[str, str]]:
-    from pgvillage.report.words import field_line, show_text
+    from pgvillage.report.words import show_text
 
-    resource, entry = found.resource, found.entry
-    lines: list[tuple[str, str]] = []
+    resource, entry, change = found.resource, found.entry, found.change
     if resource is None:
-        lines.append(("declared", "nowhere: PgVillage leaves it alone"))
+        lines = [("declared", "nowhere: PgVillage leaves it alone")]
     else:
         word = "must not be" if resource.state is None else "must be as declared"
-        lines.append(("declared", f"{resource.source}: {word}" + (f" ({resource.reason})" if resource.reason else "")))
+        lines = [("declared", f"{resource.source}: {word}" + (f" ({resource.reason})" if resource.reason else ""))]
     if found.groups:
         lines.append(("through", ", ".join(map(show_text, found.groups))))
-    if resource is not None and resource.state is not None:
-        lines += _state("desired", resource.state)
-    if found.unread:
-        lines.append(("live", f"not read: {found.unread}"))
-    else:
-        lines += _state("live", found.live) if found.live is not None else [("live", "does not exist")]
+    lines += _states(found)
     lines.append(("read", f"{found.observed_at:%Y-%m-%d %H:%M:%S} UTC"))
-    if entry is not None:
+    if entry is None:
+        lines.append(("ledger", "never applied by PgVillage"))
+    else:
         made = "made by PgVillage" if entry.made else "adopted"
         lines.append(("ledger", f"{made}, last applied from revision {entry.revision[:12] or '(none)'}"))
         if entry.disabled_since:
             lines.append(("disabled", f"since {entry.disabled_since:%Y-%m-%d %H:%M} UTC"))
-    else:
-        lines.append(("ledger", "never applied by PgVillage"))
-    change = found.change
-    lines.append(("now", f"{change.action} ({change.origin}, {change.risk})" if change else "as desired"))
-    if change:
-        lines += [("", field_line(change, each)) for each in change.fields]
-        lines += [("held", change.held)] if change.held else []
-    lines += [(finding.severity, finding.message) for finding in found.findings]
-    return lines
+    settled = "as declared" if resource else "nothing is done about it"
+    lines.append(("now", f"{change.action} ({change.origin}, {change.risk})" if change else settled))
+    if change and change.held:
+        lines.append(("held", change.held))
+    return [*lines, *((finding.severity, finding.message) for finding in found.findings)]
 
 
-def _state(name: str, state: State) -> list[tuple[str, str]]:
+def _states(found: Explanation) -> list[tuple[str, str]]:
+    """Live and desired in one list: what differs as `live -> desired`."""
+    desired = found.resource.state if found.resource else None
+    if found.unread:
+        return [*_listed("desired", _shown(desired)), ("live", f"not read: {found.unread}")]
+    if found.live is None:
+        return [*_listed("desired", _shown(desired)), ("live", "does not exist")]
+    live, wanted = _shown(found.live), _shown(desired)
+    if desired is None:
+        return _listed("live", live)
+    both = {
+        name: f"{live.get(name, '(none)')} -> {wanted.get(name, '(none)')}"
+        if live.get(name) != wanted.get(name)
+        else live[name]
+        for name in {**live, **wanted}
+    }
+    changed = {field.name for field in found.change.fields} if found.change else set()
+    both |= dict.fromkeys(sorted(found.live.SENSITIVE & changed), "changed")
+    return _listed("live", both)
+
+
+def _shown(state: State | None) -> dict[str, str]:
+    """Every field but the sensitive ones."""
     from pgvillage.report.words import show_value
-    from pgvillage.usecases.explain import without_sensitive
 
-    fields = [f"{key} = {show_value(value)}" for key, value in without_sensitive(state).as_fields().items()]
-    return [(name if index == 0 else "", text) for index, text in enumerate(fields or ["(exists)"])]
+    if state is None:
+        return {}
+    return {name: show_value(value) for name, value in state.as_fields().items() if name not in state.SENSITIVE}
+
+
+def _listed(label: str, fields: dict[str, str]) -> list[tuple[str, str]]:
+    texts = [f"{name} = {text}" for name, text in fields.items()]
+    return [(label if index == 0 else "", text) for index, text in enumerate(texts or ["(exists)"])]

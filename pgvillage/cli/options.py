@@ -58,9 +58,7 @@ def world_of(settings: Path, timeout: float | None = None) -> RealWorld:
     from pgvillage.wiring import RealWorld, real_world
 
     if not settings.exists():
-        raise SettingsError(
-            f"no settings file {settings}: name one with --settings, or begin with `pgvillage init`"
-        )
+        raise SettingsError(f"no settings file {settings}: name one with --settings, or begin with `pgvillage init`")
     world = real_world(settings)
     if timeout is None:
         return world

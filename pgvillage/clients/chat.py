@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pgvillage.clients.secrets import read_secret
 from pgvillage.core.errors import PgVillageError
 from pgvillage.settings import Webhook
 
 _SECONDS = 10
+_HERE = {("http", host) for host in ("127.0.0.1", "localhost", "::1")}
 
 
 async def post(name: str, channel: Webhook, payload: Mapping[str, Any]) -> None:
@@ -17,14 +19,23 @@ async def post(name: str, channel: Webhook, payload: Mapping[str, Any]) -> None:
     import httpx2
 
     url = read_secret(channel.url, f"channel {name!r}").reveal()
-    if not url.startswith("https://") and not url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]")):
+    if not _may_be_sent(url):
         raise PgVillageError(f"channel {name!r}: the URL must be https://, except on this machine")
     try:
         async with httpx2.AsyncClient(timeout=_SECONDS, trust_env=False, follow_redirects=False) as client:
             answer = await client.post(url, json=payload)
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise PgVillageError(f"channel {name!r}: {type(error).__name__}: the message was not delivered") from None
     if answer.status_code >= 300:
         raise PgVillageError(
             f"channel {name!r}: the server answered {answer.status_code}: the message was not delivered"
         )
+
+
+def _may_be_sent(url: str) -> bool:
+    """By the host itself: `http://127.0.0.1.example` is not this machine."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme, parts.hostname) in _HERE)
+    except ValueError:
+        return False

@@ -100,9 +100,7 @@ class Resource:
 
     def with_state(self, state: State | None) -> Resource:
         """The same wish, settled; dataclasses.replace() takes five times as long and this runs for every resource."""
-        return Resource(
-            self.address, state, self.source, self.reason, self.heir, self.wish, self.leaver, self.declared
-        )
+        return Resource(self.address, state, self.source, self.reason, self.heir, self.wish, self.leaver, self.declared)
 
 
 @dataclass(frozen=True, slots=True)

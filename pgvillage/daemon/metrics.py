@@ -12,6 +12,7 @@ from pgvillage.core.run import Run
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._seen: set[str] = set()  # targets that were read
         self._info = self._gauge("target_info", "A target that is looked after.", "target", "system")
         self._observed = self._gauge(
             "last_observed_timestamp_seconds", "When a target was last read in full.", "target"
@@ -36,6 +37,10 @@ class Metrics:
 
     def planned(self, plan: Plan) -> None:
         """Gauges are made anew, so that a target that is gone from the estate is gone here too."""
+        names = {str(target.target) for target in plan.targets}
+        for gone in self._seen - names:
+            self._observed.remove(gone)
+        self._seen &= names
         for gauge in (self._info, self._drift, self._pending, self._reachable):
             gauge.clear()
         for target in plan.targets:
@@ -45,6 +50,7 @@ class Metrics:
             self._reachable.labels(name).set(int(reachable))
             if reachable and target.observed_at is not None:
                 self._observed.labels(name).set(target.observed_at.timestamp())
+                self._seen.add(name)
             for change in target.changes:
                 self._count(name, change)
             for gate in target.gates:

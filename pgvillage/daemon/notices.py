@@ -29,6 +29,7 @@ class Notices:
 
     async def tell(self, plan: Plan) -> None:
         """Send what is new: drift that appeared, changed or went away. What could not be read is no news."""
+        self._forget(plan)
         for target in plan.targets:
             if target.status is not Status.PLANNED or target.unread:
                 continue
@@ -46,6 +47,13 @@ class Notices:
                 ):
                     del told[name]
         _store(self._file, self._told)
+
+    def _forget(self, plan: Plan) -> None:
+        """A target that left the estate has nothing to be resolved."""
+        names = {str(target.target) for target in plan.targets}
+        for told in self._told.values():
+            for name in set(told) - names:
+                del told[name]
 
     async def _send(self, channel: str, message: DriftMessage) -> bool:
         settings = self._channels[channel]
@@ -71,7 +79,11 @@ def _load(file: Path) -> dict[str, dict[str, str]]:
 
 
 def _store(file: Path, told: Mapping[str, Mapping[str, str]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """What can't be kept costs a repeated message after a restart, and no round."""
     fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(told))
-    fresh.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(json.dumps(told))
+        fresh.replace(file)
+    except OSError as error:
+        log.warning("what was told can't be kept", file=str(file), error=error.strerror)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
 from pgvillage.core.errors import PgVillageError
+from pgvillage.core.plan import Plan
+from pgvillage.core.run import TargetRun
 from pgvillage.daemon.metrics import Metrics
 from pgvillage.daemon.notices import Notices
 from pgvillage.settings import Serve
@@ -23,7 +27,8 @@ log = structlog.get_logger("pgvillage.reconciler")
 _JITTER = 0.2
 _FIRST_RETRY = 15.0
 _LAST_RETRY = 900.0
-_STALLED_AFTER = 3  # intervals without a finished round
+_LATE = 60.0  # seconds that waiting may overrun
+_LONG = 3600.0  # seconds that a round, or a look at the repository, may take: all it waits for has a time limit
 
 
 class Reconciler:
@@ -37,26 +42,39 @@ class Reconciler:
         self._wake = asyncio.Event()
         self._seen_head = ""
         self._failures = 0
-        self._last_round: float | None = None
-        self._moved = time.monotonic()
+        self._due = {"round": time.monotonic() + _LONG, "poll": time.monotonic() + _LONG}
         self.ready = False
 
     @property
     def alive(self) -> bool:
-        """Do the loops move? A round may take long, waiting may not."""
-        allowed = _STALLED_AFTER * max(self._settings.observe, self._settings.poll, _LAST_RETRY)
-        return time.monotonic() - self._moved < allowed
+        """Do both loops move? Each says when it will be back, and is."""
+        return time.monotonic() < min(self._due.values())
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set."""
-        polling = asyncio.create_task(self._poll(stop))
+        """Until `stop` is set; a round that is under way then has the settings' grace to end."""
+        polling = asyncio.create_task(self._poll())
+        stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
-                await self._round()
+                await self._unless_stopped(stopping)
                 await self._wait(stop, self._pause())
         finally:
-            polling.cancel()
-            await asyncio.gather(polling, return_exceptions=True)
+            for task in (polling, stopping):
+                task.cancel()
+            await asyncio.gather(polling, stopping, return_exceptions=True)
+
+    async def _unless_stopped(self, stopping: asyncio.Task[bool]) -> None:
+        """One round. Cancelled it rolls its transaction back, and the next start goes on from what is there."""
+        self._due["round"] = time.monotonic() + _LONG
+        round_ = asyncio.create_task(self._round())
+        await asyncio.wait((round_, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not round_.done():
+            log.info("stopping", grace=self._settings.grace)
+            await asyncio.wait((round_,), timeout=self._settings.grace)
+        if not round_.done():
+            log.warning("the round did not end in time and is rolled back")
+            round_.cancel()
+        await asyncio.gather(round_, return_exceptions=True)
 
     def _pause(self) -> float:
         """Seconds to the next round: the interval with jitter, or full jitter up to a growing back-off."""
@@ -67,22 +85,25 @@ class Reconciler:
 
     async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
         due = time.monotonic() + seconds
+        self._due["round"] = due + _LATE
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(self._wake.wait())]
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
             task.cancel()
         self._wake.clear()
-        self._moved = time.monotonic()
+        await asyncio.gather(*waits, return_exceptions=True)
         self._metrics.lag.set(max(0.0, time.monotonic() - due))
 
-    async def _poll(self, stop: asyncio.Event) -> None:
+    async def _poll(self) -> None:
         """A new commit begins a round at once and forgets earlier failures."""
-        while not stop.is_set():
-            await asyncio.sleep(self._settings.poll * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - jitter
+        while True:
+            pause = self._settings.poll * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - jitter
+            self._due["poll"] = time.monotonic() + pause + _LONG
+            await asyncio.sleep(pause)
             try:
                 head = await asyncio.to_thread(self._head)
-            except PgVillageError as error:
-                log.warning("repository not read", error=str(error))
+            except Exception as error:  # noqa: BLE001 - the loop goes on, whatever it was
+                log.warning("repository not read", **_words(error))
                 continue
             if head != self._seen_head:
                 log.info("new commit", revision=head)
@@ -92,22 +113,31 @@ class Reconciler:
     async def _round(self) -> None:
         try:
             good = await self._reconcile()
-        except PgVillageError as error:
-            log.error("round failed", error=str(error))
-            good = False
-        except ExceptionGroup as group:
-            log.error("round failed", errors=[str(error) for error in group.exceptions])
+        except Exception as error:  # noqa: BLE001 - a bug in one round must not end the daemon, and must be seen
+            for each in error.exceptions if isinstance(error, ExceptionGroup) else (error,):
+                log.error("round failed", **_words(each))
             good = False
         self._failures = 0 if good else self._failures + 1
-        self._moved = time.monotonic()
         self._metrics.cycled("ok" if good else "failed")
 
     async def _reconcile(self) -> bool:
         planned = await make_plan(self._world, Scope())
         plan = planned.plan
         self._seen_head = plan.revision.partition("+")[0]
-        self._metrics.planned(plan)
         self.ready = True
+        await self._report(plan)
+        if not self._settings.apply:
+            return plan.complete
+        run = await apply_plan(self._world, planned, NO_CONSENT)
+        self._metrics.ran(run)
+        for target in run.targets:
+            _log_run(target)
+        if any(target.done for target in run.targets):
+            await self._report((await make_plan(self._world, Scope())).plan)
+        return plan.complete and not any(target.error for target in run.targets)
+
+    async def _report(self, plan: Plan) -> None:
+        self._metrics.planned(plan)
         log.info(
             "planned",
             revision=plan.revision,
@@ -115,17 +145,24 @@ class Reconciler:
             held=sum(bool(change.held) for change in plan.changes),
             complete=plan.complete,
         )
+        for target in plan.targets:
+            if target.error:
+                log.warning("not read", target=str(target.target), error=target.error)
         await self._notices.tell(plan)
-        if not self._settings.apply:
-            return plan.complete
-        run = await apply_plan(self._world, planned, NO_CONSENT)
-        self._metrics.ran(run)
-        for target in run.targets:
-            if target.done or target.error:
-                log.info("applied", target=str(target.target), outcome=str(target.outcome), done=len(target.done),
-                         error=target.error)  # fmt: skip
-        if any(target.done for target in run.targets):
-            after = await make_plan(self._world, Scope())
-            self._metrics.planned(after.plan)
-            await self._notices.tell(after.plan)
-        return plan.complete and not any(target.error for target in run.targets)
+
+
+def _log_run(run: TargetRun) -> None:
+    if not run.done and not run.error:
+        return
+    write = log.error if run.error else log.info
+    write("apply failed" if run.error else "applied", target=str(run.target), outcome=str(run.outcome),
+          done=len(run.done), error=run.error)  # fmt: skip
+
+
+def _words(error: BaseException) -> dict[str, str]:
+    """Our own errors speak for themselves; of a bug its type and place are told, as its text may hold anything."""
+    if isinstance(error, PgVillageError):
+        return {"error": str(error)}
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return {"error": "this is a bug, please report it", "type": type(error).__name__, "where": where}

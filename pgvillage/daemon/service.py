@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
 
 import structlog
@@ -18,19 +20,34 @@ from pgvillage.daemon.notices import Notices
 from pgvillage.daemon.reconciler import Reconciler
 from pgvillage.wiring import RealWorld
 
+_PORTS = 65_535
+_PROCESSORS = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
 
 def configure_logs() -> None:
-    """One JSON object a line on stderr."""
+    """One JSON object a line on stderr, what libraries say included."""
+    render = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*_PROCESSORS, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    of_libraries = logging.StreamHandler(sys.stderr)
+    of_libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*_PROCESSORS, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.dict_tracebacks,
+                render,
+            ],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[of_libraries], force=True)
 
 
 async def serve(world: RealWorld) -> None:
@@ -44,8 +61,8 @@ async def serve(world: RealWorld) -> None:
     notices = Notices(world.state_folder() / "notices.json", channels, post, metrics)
     reconciler = Reconciler(world, settings, world.source().head, notices, metrics)
     stop = asyncio.Event()
-    server = _server(settings.listen, reconciler, metrics)
-    listening = asyncio.create_task(server.serve())
+    server = _server(reconciler, metrics)
+    listening = asyncio.create_task(server.serve([_socket(settings.listen)]))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -69,16 +86,21 @@ class _Server(uvicorn.Server):
         return contextlib.nullcontext()
 
 
-def _server(listen: str, reconciler: Reconciler, metrics: Metrics) -> _Server:
-    host, _, port = listen.rpartition(":")
-    if not port.isdigit() or not host:
-        raise SettingsError(f"serve.listen: expected ADDRESS:PORT, found {listen!r}")
-    config = uvicorn.Config(
-        http_app(reconciler, metrics),
-        host=host.strip("[]"),
-        port=int(port),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-    )
+def _server(reconciler: Reconciler, metrics: Metrics) -> _Server:
+    app = http_app(reconciler, metrics)
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
     return _Server(config)
+
+
+def _socket(listen: str) -> socket.socket:
+    """Bound here, as uvicorn would end the process when it can't. Raises SettingsError."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if not port.isdigit() or int(port) > _PORTS or not host:
+        raise SettingsError(f"serve.listen: expected ADDRESS:PORT, found {listen!r}")
+    try:
+        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, int(port)), family=family)
+    except OSError as error:
+        words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise SettingsError(f"serve.listen: can't listen on {listen}: {words}") from None

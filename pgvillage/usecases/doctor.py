@@ -9,10 +9,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgvillage.core.errors import PgVillageError
+from pgvillage.core.errors import ManifestError, PgVillageError
 from pgvillage.core.plan import System, TargetId
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources import kinds
+from pgvillage.settings import SecretSource
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
 from pgvillage.usecases.world import World
 
@@ -26,16 +27,19 @@ class Check:
 
 async def examine(world: World, settings_file: Path) -> list[Check]:
     """All checks; those that need the estate are left out when it can't be loaded, which is a failed check then."""
+    git = _git()
     checks = [
         Check("python", sys.version_info >= (3, 11), f"Python {platform.python_version()}"),
-        _git(),
+        git,
         _readable_by_others(settings_file),
         *_secrets(world),
     ]
+    if not git.good:
+        return checks
     try:
         estate = await load_estate(world, Scope())
     except PgVillageError as error:
-        return [*checks, Check("estate", False, str(error))]
+        return [*checks, Check("estate", False, _in_one_line(error))]
     clusters = len(estate.manifests.clusters)
     plural = "" if clusters == 1 else "s"
     text = f"revision {estate.checkout.revision[:12]}, {clusters} cluster{plural}, all manifests valid"
@@ -43,6 +47,16 @@ async def examine(world: World, settings_file: Path) -> list[Check]:
     checks += _directories(estate)
     checks += await asyncio.gather(*(_target(world, target, estate.views[target.cluster]) for target in estate.targets))
     return checks
+
+
+def _in_one_line(error: PgVillageError) -> str:
+    """Of many faults the first, and where to see them all."""
+    if not isinstance(error, ManifestError):
+        return str(error)
+    faults = [d for d in error.diagnostics if d.severity == "error"]
+    count = f"{len(faults)} error{'' if len(faults) == 1 else 's'} in the estate"
+    first = f"{faults[0].position}: {faults[0].message}" if faults else ""
+    return f"{count}, the first at {first}: `pgvillage validate` shows all"
 
 
 def _git() -> Check:
@@ -68,8 +82,18 @@ def _secrets(world: World) -> list[Check]:
     if not names:
         return []
     if missing:
-        return [Check("secrets", False, f"can't be read here: {', '.join(missing)}")]
+        hints = [f"{name} ({_place(world.settings.secrets[name], name)})" for name in missing]
+        return [Check("secrets", False, f"can't be read here: {', '.join(hints)}")]
     return [Check("secrets", True, f"{len(names)} can be read")]
+
+
+def _place(source: SecretSource, name: str) -> str:
+    """Where to put it right."""
+    if source.env is not None:
+        return f"set the environment variable {source.env.replace('{name}', name)}"
+    if source.file is not None:
+        return f"look at the file {source.file.replace('{name}', name)}"
+    return f"run {(source.command or [''])[0]} by hand"
 
 
 def _directories(estate: LoadedEstate) -> list[Check]:
@@ -80,7 +104,7 @@ def _directories(estate: LoadedEstate) -> list[Check]:
     people = {role for view in estate.views.values() for role in view.people.by_role}
     if problems:
         return [Check("directory", False, problem) for problem in sorted(problems)]
-    return [Check("directory", True, f"{len(people)} people found")]
+    return [Check("directory", True, f"{len(people)} {'person' if len(people) == 1 else 'people'} found")]
 
 
 async def _target(world: World, target: TargetId, view: ClusterView) -> Check:

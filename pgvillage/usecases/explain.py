@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from pgvillage.core.address import Address, parse_address
@@ -53,7 +53,7 @@ async def explain(world: World, text: str, revision: str | None = None) -> Expla
     if resource is None and live is None and entry is None:
         raise UsageError(_unknown(address, seen))
     plan = plan_observed(world, seen, estate, NO_CONSENT)
-    person = view.people.by_role.get(address.name[-1])
+    person = view.people.by_role.get(address.name[-1]) if address.kind in ("role", "membership") else None
     return Explanation(
         address=address,
         resource=resource,
@@ -79,12 +79,7 @@ def _system_of(kind: str) -> System:
 
 def _unknown(address: Address, seen: Observation) -> str:
     known: Iterable[Address] = {*seen.desired, *seen.context.snapshot.live}
-    labels = [str(each) for each in known if each.kind == address.kind]
-    near = difflib.get_close_matches(str(address), labels, _NEAREST, cutoff=0.5)
+    labels = {".".join(each.name): str(each) for each in sorted(known) if each.kind == address.kind}
+    near = [labels[n] for n in difflib.get_close_matches(".".join(address.name), labels, _NEAREST, cutoff=0.5)]
     hint = f"; the nearest are {', '.join(near)}" if near else ""
     return f"{address}: neither the estate nor the cluster knows it{hint}"
-
-
-def without_sensitive(state: State) -> State:
-    """The state with sensitive fields emptied, for showing."""
-    return replace(state, **dict.fromkeys(state.SENSITIVE, "(not shown)")) if state.SENSITIVE else state

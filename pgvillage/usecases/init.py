@@ -2,156 +2,212 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgvillage.core.errors import PgVillageError, UsageError
+from pgvillage.core.change import Change
+from pgvillage.core.errors import UsageError
 from pgvillage.core.lookup import Lookups
 from pgvillage.core.plan import Plan, System, TargetId
 from pgvillage.estate.loader import load_manifests
 from pgvillage.estate.view import view_cluster
-from pgvillage.resources.postgres.database import DatabaseState
+from pgvillage.report.words import show_name
 from pgvillage.settings import Settings
 from pgvillage.usecases.estate import Scope
-from pgvillage.usecases.from_live import Document, documents
+from pgvillage.usecases.estate_files import dumped, write_estate
+from pgvillage.usecases.from_live import connection_of, document, documents, inexpressible, is_ordinary, live_cluster
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.plan import make_plan
 from pgvillage.usecases.world import World
 
-WorldOf = Callable[[Settings], World]
-_SCHEMAS = {"Estate": "estate", "Cluster": "cluster", "User": "user", "Group": "group"}
+Document = dict[str, Any]
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_ATTEMPTS = 5
+_SETTINGS_HEAD = """\
+# The settings of PgVillage: where the estate is and how to log in. Passwords are named here, never written.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
     """How to reach the cluster to adopt; the password itself is never written, only where it comes from."""
 
-    host: str
+    hosts: Sequence[str]
     user: str
     database: str
     sslmode: str
     password: Mapping[str, Any] | None
+    sslrootcert: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repositories:
+    """What init asks of git: the work tree that a folder is in, and making one."""
+
+    around: Callable[[Path], Path | None]
+    start: Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
+    """`outside` says of each role or database that stays unmanaged why."""
+
     files: tuple[str, ...]
     plan: Plan | None = None
+    outside: Mapping[str, str] | None = None
 
 
-def scaffold(folder: Path) -> Written:
+def scaffold(folder: Path, git: Repositories) -> Written:
     """An estate to fill in. Raises UsageError when there is something already."""
-    estate = folder / "estate"
     _refuse_existing(folder)
-    cluster = _cluster("my-cluster", "db1.example:5432")
-    cluster["spec"]["postgres"] = {"parameters": {"log_min_duration_statement": "1s"}}
-    cluster["spec"]["databases"] = [
-        {"name": "app", "owner": "app_owner", "schemas": [{"name": "app", "owner": "app_owner"}]}
-    ]
-    names = {"clusters": {"all": True}}
-    owner = _doc("Group", "app_owner", names)
-    user = _doc(
-        "User", "app", {**names, "auth": {"method": "scram", "password": {"secret": "app"}}, "memberOf": ["app_rw"]}
-    )
-    group = _doc(
-        "Group", "app_rw", {**names, "privileges": [{"profile": "writer", "database": "app", "schemas": ["app"]}]}
-    )
-    files = {
-        "estate.yaml": [_doc("Estate", "my-estate", {"policy": {"correct": "safe"}})],
-        "clusters/my-cluster.yaml": [cluster],
-        "groups.yaml": [owner, group],
-        "users.yaml": [user],
+    connection = Connection(["db1.example:5432"], "pgvillage", "postgres", "verify-full", {"env": "PGVILLAGE_PASSWORD"})
+    _write_settings(folder, connection, {"secrets": {"app": {"env": "APP_PASSWORD"}}}, git)
+    files = write_estate(folder, _examples(connection))
+    return Written((*files, "pgvillage.yaml"))
+
+
+def _examples(connection: Connection) -> dict[str, list[Document]]:
+    everywhere = {"clusters": {"all": True}}
+    schema = {"name": "app", "owner": "app_owner"}
+    cluster = {
+        "connection": connection_of(connection.hosts),
+        "postgres": {"parameters": {"log_min_duration_statement": "1s"}},
+        "databases": [{"name": "app", "owner": "app_owner", "schemas": [schema]}],
     }
-    written = _write(estate, files)
-    settings = _settings(
-        Connection("db1.example:5432", "pgvillage", "postgres", "verify-full", {"env": "PGVILLAGE_PASSWORD"})
-    )
-    settings["secrets"] = {"app": {"env": "APP_PASSWORD"}}
-    _dump(folder / "pgvillage.yaml", [settings])
-    return Written((*written, "pgvillage.yaml"))
+    on_app = {"database": "app", "schemas": ["app"], "future": {"creators": ["app_owner"]}}
+    groups = [
+        document("Group", "app_owner", everywhere),
+        document("Group", "app_readers", {**everywhere, "privileges": [{"profile": "reader", **on_app}]}),
+        document("Group", "app_writers", {**everywhere, "privileges": [{"profile": "writer", **on_app}]}),
+    ]
+    auth = {"method": "scram", "password": {"secret": "app"}}
+    return {
+        "estate.yaml": [document("Estate", "my-estate", {"policy": {"correct": "safe"}})],
+        "clusters/my-cluster.yaml": [document("Cluster", "my-cluster", cluster)],
+        "groups.yaml": groups,
+        "users.yaml": [document("User", "app", {**everywhere, "auth": auth, "memberOf": ["app_writers"]})],
+    }
 
 
-async def from_live(folder: Path, name: str, connection: Connection, world_of: WorldOf) -> Written:
-    """Write manifests of the cluster and plan them; the plan is expected to be empty and is returned either way."""
+async def from_live(
+    folder: Path, name: str, connection: Connection, world_of: Callable[[Settings], World], git: Repositories
+) -> Written:
+    """Write manifests of the cluster, and only such as make an empty plan; that plan is returned.
+
+    All is tried in a folder of its own first, so that a failure leaves nothing behind.
+    """
     _refuse_existing(folder)
-    estate = folder / "estate"
-    settings_document = _settings(connection)
-    settings = Settings.model_validate(settings_document | {"repository": {"url": str(estate.absolute())}})
-    world = world_of(settings)
-    cluster = _cluster(name, connection.host)
-    first = await _look(world, estate, cluster)
-    names = sorted(a.name[0] for a, s in first.context.snapshot.live.items() if _is_open(s))
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"--name {name!r}: expected lower-case letters, digits, `-`, `_` and `.`, at most 63")
+    with tempfile.TemporaryDirectory(prefix="pgvillage-init-") as temporary:
+        stage = Path(temporary)
+        (stage / "estate").mkdir()
+        git.start(stage / "estate")
+        world = world_of(_settings_of_stage(stage, connection))
+        seen = await _look_twice(world, stage, name, connection)
+        planned, outside = await _fitted(world, stage, name, connection, seen)
+        files = _moved(stage, folder)
+    _write_settings(folder, connection, {}, git)
+    return Written((*files, "pgvillage.yaml"), planned, outside)
+
+
+def _moved(stage: Path, folder: Path) -> tuple[str, ...]:
+    shutil.rmtree(stage / "estate" / ".git")
+    for part in ("estate", "schemas"):
+        shutil.copytree(stage / part, folder / part)
+    return (*sorted(p.relative_to(folder).as_posix() for p in (folder / "estate").rglob("*.yaml")), "schemas/")
+
+
+def _settings_of_stage(stage: Path, connection: Connection) -> Settings:
+    places = {"repository": {"url": str(stage / "estate")}, "state": str(stage / "state")}
+    return Settings.model_validate(_credential(connection) | places)
+
+
+async def _look_twice(world: World, stage: Path, name: str, connection: Connection) -> Observation:
+    """First for the names of the databases, then into each of them."""
+    cluster = document("Cluster", name, {"connection": connection_of(connection.hosts)})
+    first = await _look(world, stage, cluster)
+    names = sorted(a.name[0] for a, s in first.context.snapshot.live.items() if is_ordinary(s))
     cluster["spec"]["databases"] = [{"name": each} for each in names]
-    seen = await _look(world, estate, cluster)
-    capabilities = seen.context.capabilities
-    if capabilities is None or seen.context.snapshot.unread:
-        raise PgVillageError(
-            "; ".join(u.reason for u in seen.context.snapshot.unread) or "the cluster could not be read"
-        )
-    leave_out = {capabilities.role, "postgres"}
-    files = documents(_cluster(name, connection.host), seen.context.snapshot.live, capabilities.major, leave_out)
-    files["estate.yaml"] = [_doc("Estate", name, {"policy": {"correct": "off"}})]
-    written = _write(estate, files)
-    _dump(folder / "pgvillage.yaml", [settings_document])
-    planned = await make_plan(world, Scope())
-    return Written((*written, "pgvillage.yaml"), planned.plan)
+    return await _look(world, stage, cluster)
 
 
-def _is_open(state: object) -> bool:
-    return isinstance(state, DatabaseState) and not state.is_template and bool(state.allow_connections)
-
-
-async def _look(world: World, estate: Path, cluster: Document) -> Observation:
+async def _look(world: World, stage: Path, cluster: Document) -> Observation:
     """Observe with a manifest that names the cluster and nothing else, so that everything is only looked at."""
     name = cluster["metadata"]["name"]
-    _write(estate, {f"clusters/{name}.yaml": [cluster]})
-    view = view_cluster(load_manifests(estate, world.names()), name, Lookups())
+    write_estate(stage, {f"clusters/{name}.yaml": [cluster]})
+    view = view_cluster(load_manifests(stage / "estate", world.names()), name, Lookups())
     return await observe(world, TargetId(name, System.POSTGRES), view)
 
 
+async def _fitted(
+    world: World, stage: Path, name: str, connection: Connection, seen: Observation
+) -> tuple[Plan, dict[str, str]]:
+    """The plan of the manifests; roles that would be changed by it are left outside, and it is planned again."""
+    capabilities, snapshot = seen.context.capabilities, seen.context.snapshot
+    assert capabilities is not None
+    unread = dict(seen.reading.live.failures)
+    outside = {capabilities.role: "PgVillage connects as this role", "postgres": ""}
+    for address, state in snapshot.live.items():
+        if address.kind == "role" and (why := inexpressible(state)):
+            outside[address.name[0]] = why
+    for _ in range(_ATTEMPTS):
+        live = live_cluster(name, connection_of(connection.hosts), snapshot, capabilities.major, outside, unread)
+        shutil.rmtree(stage / "estate" / "clusters")
+        write_estate(stage, documents(live))
+        plan = (await make_plan(world, Scope())).plan
+        odd = {_role_of(change): change for change in plan.changes if _role_of(change) in live.roles}
+        if not odd:
+            break
+        outside |= {role: f"manifests can't say all of it: {change.address}" for role, change in odd.items()}
+    roles = {f"role {show_name(role)}": why for role, why in outside.items() if why}
+    return plan, roles | {f"database {show_name(database)}": why for database, why in unread.items()}
+
+
+def _role_of(change: Change) -> str:
+    """Whose manifest asks for it."""
+    name = change.address.name
+    match change.address.kind:
+        case "role":
+            return name[0]
+        case "membership" | "setting":
+            return name[1] if name[0] != "database" else ""
+        case "privilege" | "default-privilege":
+            return name[-1]
+        case _:
+            return ""
+
+
 def _refuse_existing(folder: Path) -> None:
-    for name in ("estate", "pgvillage.yaml"):
+    for name in ("estate", "pgvillage.yaml", "schemas"):
         if (folder / name).exists():
-            raise UsageError(f"{folder / name} exists already: choose an empty folder, so that nothing is overwritten")
+            raise UsageError(f"{folder / name} exists already: choose another folder, so that nothing is overwritten")
 
 
-def _cluster(name: str, host: str) -> Document:
-    return _doc("Cluster", name, {"connection": {"hosts": [host], "credential": "admin"}})
-
-
-def _doc(kind: str, name: str, spec: Document) -> Document:
-    return {"apiVersion": "pgvillage/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
-def _settings(connection: Connection) -> Document:
+def _credential(connection: Connection) -> Document:
     credential: Document = {"user": connection.user}
     if connection.password is not None:
         credential["password"] = dict(connection.password)
-    credential |= {"hosts": [connection.host], "sslmode": connection.sslmode, "database": connection.database}
-    return {"repository": {"url": "estate"}, "state": ".pgvillage", "credentials": {"admin": credential}}
+    credential |= {"hosts": list(connection.hosts), "sslmode": connection.sslmode, "database": connection.database}
+    if connection.sslrootcert:
+        credential["sslrootcert"] = connection.sslrootcert
+    return {"credentials": {"admin": credential}}
 
 
-def _write(estate: Path, files: Mapping[str, list[Document]]) -> tuple[str, ...]:
-    written = []
-    for name, found in files.items():
-        if found:
-            _dump(estate / name, found)
-            written.append(f"estate/{name}")
-    return tuple(written)
-
-
-def _dump(path: Path, found: list[Document]) -> None:
-    """Readable YAML; our YAML 1.2 reads back what PyYAML's 1.1 quotes to be safe."""
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - an alias is never shorter to read
-            return True
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = yaml.dump_all(
-        found, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110, explicit_start=len(found) > 1
-    )
-    path.write_text(text)
+def _write_settings(folder: Path, connection: Connection, more: Document, git: Repositories) -> None:
+    """The estate becomes a repository of its own, unless it lies in one already."""
+    around = git.around(folder)
+    if around is None:
+        git.start(folder / "estate")
+        repository: Document = {"url": "estate"}
+    else:
+        inside = (folder.absolute() / "estate").relative_to(around)
+        repository = {"url": str(around), "path": inside.as_posix()}
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"repository": repository, "state": ".pgvillage", **_credential(connection), **more}
+    (folder / "pgvillage.yaml").write_text(_SETTINGS_HEAD + dumped([settings]), encoding="utf-8")

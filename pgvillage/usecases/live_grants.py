@@ -95,7 +95,7 @@ class LiveGrants:
         for piece, names in same.values():
             future = {"future": piece.pop("future")} if "future" in piece else {}
             where = {} if names == [_EVERY_SCHEMA] else {"schemas": names}
-            head = {key: piece.pop(key) for key in ("profile", "grant") if key in piece}
+            head: Document = {key: piece.pop(key) for key in ("profile", "grant") if key in piece}
             yield {**head, "database": database, **where, **piece, **future}
 
     def _brought(self, profile: str) -> set[str]:
@@ -194,7 +194,9 @@ def _taken(future: _Whole, left: Mapping[str, Mapping[str, set[str]]]) -> list[s
     """The creators whose defaults hold all of `future`, which is then taken from what is left of them."""
     if not any(future.values()):
         return []
-    creators = [name for name, found in sorted(left.items()) if all(p <= found.get(c, set()) for c, p in future.items())]
+    creators = [
+        name for name, found in sorted(left.items()) if all(p <= found.get(c, set()) for c, p in future.items())
+    ]
     for name in creators:
         for object_class, privileges in future.items():
             if privileges:

@@ -95,8 +95,8 @@ def standby_of(primary: PostgresServer, folder: Path) -> Iterator[PostgresServer
         data, port = home / "data", free_port()
         environment = {**os.environ, "PGPASSWORD": primary.password}
         subprocess.run(
-            [primary.binaries / "pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-D", data,
-             "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+            [primary.binaries / "pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-D",
+             data, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
             check=True, capture_output=True, cwd=home, env=environment, **as_user(),
         )  # fmt: skip
         with (data / "postgresql.conf").open("a") as file:

@@ -1,0 +1,212 @@
+"""`pgvillage serve`: a real process over a real repository, a real PostgreSQL and a real chat end point."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.conftest import EstateMaker
+from tests.integration.daemon_process import Daemon, serving
+from tests.integration.estate_builder import EstateBuilder, cluster, free_policy, user
+from tests.servers import stop
+from tests.servers.postgres import PostgresServer
+from tests.servers.webhook import Webhook, webhook
+
+
+@pytest.fixture
+def chat() -> Iterator[Webhook]:
+    with webhook() as found:
+        yield found
+
+
+@pytest.fixture
+def estate(pg: PostgresServer, chat: Webhook, estate_of: EstateMaker) -> EstateBuilder:
+    made = estate_of(pg)
+    made.environment["PLAIN_URL"] = f"http://127.0.0.1:{chat.port}/plain-planted-token"
+    made.environment["SLACK_URL"] = f"http://127.0.0.1:{chat.port}/slack-planted-token"
+    made.settings["channels"] = {
+        "plain": {"url": {"env": "PLAIN_URL"}},
+        "slack": {"url": {"env": "SLACK_URL"}, "format": "slack"},
+    }
+    made.settings["secrets"] = {"app": {"env": "APP_PASSWORD"}}
+    made.environment["APP_PASSWORD"] = "planted-app-password"
+    made.documents["estate"] = [free_policy()]
+    made.documents["c"] = [cluster("c", pg.host)]
+    auth = {"method": "scram", "password": {"secret": "app"}}
+    made.documents["users"] = [user("app", auth=auth, connectionLimit=5)]
+    made.commit()
+    return made
+
+
+def limit(pg: PostgresServer, role: str = "app") -> int | None:
+    found = pg.sql(f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{role}'")
+    return found[0][0] if found else None
+
+
+def titles(chat: Webhook, path: str = "/plain-planted-token") -> list[str]:
+    return [body["event"] for body in chat.of(path)]
+
+
+def test_a_life_of_the_daemon(pg: PostgresServer, estate: EstateBuilder, chat: Webhook) -> None:
+    notify = ["plain", "slack"]
+    with serving(estate, notify=notify) as daemon:
+        daemon.wait_for("applied")
+        assert limit(pg) == 5
+        pg.connect("postgres", "app", password="planted-app-password").close()
+        assert daemon.get("/healthz") == (200, "ok\n")
+        assert daemon.get("/readyz") == (200, "ready\n")
+        assert daemon.metric("target_reachable", target="c") == 1
+        assert daemon.metric("apply_total", target="c", result="done") == 1
+        estate.documents["users"][0]["spec"]["connectionLimit"] = 6
+        estate.commit()
+        daemon.wait(lambda: limit(pg) == 6, "the new commit, applied")
+        daemon.rounds(1)
+        assert chat.posts == []  # a merge is no drift
+        pg.sql("ALTER ROLE app SUPERUSER")
+        daemon.wait(lambda: len(chat.posts) == 4, "drift and its end, on both channels")
+        assert pg.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'app'") == [(False,)]
+        daemon.rounds(3)
+        assert daemon.stop() == 0
+        _knows_no_secret(daemon)
+    _both_forms(chat)
+    with serving(estate, notify=notify) as daemon:
+        daemon.rounds(3)
+        assert daemon.stop() == 0
+    assert len(chat.posts) == 4
+
+
+def _knows_no_secret(daemon: Daemon) -> None:
+    assert daemon.said("serving")
+    assert daemon.said("stopped")
+    assert "planted" not in "".join(daemon.lines)
+
+
+def _both_forms(chat: Webhook) -> None:
+    drift, resolved = chat.of("/plain-planted-token")
+    assert (drift["event"], drift["severity"], resolved["event"]) == ("drift", "error", "resolved")
+    assert drift["key"] == resolved["key"]
+    assert "superuser" in drift["lines"][0]
+    slack = chat.of("/slack-planted-token")
+    assert [sorted(body) for body in slack] == [["blocks", "text", "unfurl_links", "unfurl_media"]] * 2
+    assert "1 change by hand" in slack[0]["text"]
+    assert "drift resolved" in slack[1]["text"]
+
+
+def test_a_daemon_that_only_reports(pg: PostgresServer, estate: EstateBuilder, chat: Webhook) -> None:
+    estate.apply().done()
+    with serving(estate, apply=False, notify=["plain"]) as daemon:
+        daemon.rounds(1)
+        pg.sql("ALTER ROLE app CONNECTION LIMIT 9")
+        daemon.wait(lambda: titles(chat) == ["drift"], "a report")
+        daemon.rounds(3)
+        assert limit(pg) == 9
+        assert daemon.metric("drift_changes", target="c") == 1
+        daemon.stop()
+    with serving(estate, apply=False, notify=["plain"]) as daemon:
+        daemon.rounds(3)
+        assert titles(chat) == ["drift"]
+        pg.sql("ALTER ROLE app CREATEDB")
+        daemon.wait(lambda: titles(chat) == ["drift", "drift"], "a report of more drift")
+        pg.sql("ALTER ROLE app NOCREATEDB CONNECTION LIMIT 5")
+        daemon.wait(lambda: titles(chat) == ["drift", "drift", "resolved"], "the end of it")
+        daemon.rounds(2)
+        assert len(chat.posts) == 3
+        assert daemon.metric("drift_changes", target="c") == 0
+
+
+def test_a_message_that_was_refused_is_told_again(pg: PostgresServer, estate: EstateBuilder, chat: Webhook) -> None:
+    estate.apply().done()
+    chat.refuses = True
+    with serving(estate, apply=False, notify=["plain"]) as daemon:
+        pg.sql("ALTER ROLE app CONNECTION LIMIT 9")
+        daemon.wait(lambda: chat.refused > 1, "another try")
+        assert daemon.metric("notify_deliveries_total", channel="plain", result="failed") >= 2
+        chat.refuses = False
+        daemon.wait(lambda: titles(chat) == ["drift"], "the report")
+        daemon.rounds(2)
+        assert titles(chat) == ["drift"]
+        assert daemon.metric("notify_deliveries_total", channel="plain", result="ok") == 1
+        assert daemon.said("message not delivered")
+        assert "planted" not in "".join(daemon.lines)
+
+
+def _blocked(pg: PostgresServer) -> bool:
+    return pg.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == [(1,)]
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_stopping_in_the_middle_of_an_apply(pg: PostgresServer, estate: EstateBuilder, released: bool) -> None:
+    estate.apply().done()
+    with pg.connect() as holder:
+        holder.execute("BEGIN")
+        holder.execute("ALTER ROLE app CONNECTION LIMIT 77")
+        estate.documents["users"][0]["spec"]["connectionLimit"] = 6
+        estate.documents["users"].append(user("afresh", connectionLimit=3))
+        estate.commit()
+        with serving(estate, grace=8 if released else 1) as daemon:
+            daemon.wait(lambda: _blocked(pg), "the daemon's statement to wait")
+            daemon.process.send_signal(signal.SIGTERM)
+            daemon.wait_for("stopping")
+            if released:
+                holder.execute("ROLLBACK")
+            assert daemon.process.wait(6) == 0
+        if not released:
+            holder.execute("ROLLBACK")
+    # all of the transaction, or nothing
+    assert (limit(pg), limit(pg, "afresh")) == ((6, 3) if released else (5, None))
+    assert pg.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgvillage%'") == [(0,)]
+    estate.apply().done()
+    estate.settled()
+
+
+def test_a_port_that_is_in_use_is_one_clear_message(estate: EstateBuilder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with serving(estate, listen=address) as daemon:
+            assert daemon.process.wait(10) == 1
+            daemon.close()
+            assert daemon.lines == [f"pgvillage: serve.listen: can't listen on {address}: Address already in use\n"]
+
+
+def test_a_broken_manifest_stops_nothing(pg: PostgresServer, estate: EstateBuilder) -> None:
+    with serving(estate) as daemon:
+        daemon.wait_for("applied")
+        good = estate.documents["users"]
+        estate.documents["users"] = [user("app", conectionLimit=7)]
+        estate.commit()
+        daemon.wait_for("round failed")
+        assert "did you mean connectionLimit?" in daemon.said("round failed")[0]["error"]
+        assert daemon.get("/readyz")[0] == daemon.get("/healthz")[0] == 200
+        assert daemon.metric("cycle_total", result="failed") >= 1
+        estate.documents["users"] = good
+        good[0]["spec"]["connectionLimit"] = 8
+        estate.commit()
+        daemon.wait(lambda: limit(pg) == 8, "the corrected commit")
+
+
+def test_a_database_that_is_down_is_waited_for(pg: PostgresServer, estate: EstateBuilder, chat: Webhook) -> None:
+    with serving(estate, notify=["plain"]) as daemon:
+        daemon.wait_for("applied")
+        daemon.rounds(1)
+        stop(pg.process, signal.SIGINT)
+        try:
+            daemon.wait(lambda: daemon.metric("target_reachable", target="c") == 0, "the outage to be seen")
+            assert daemon.metric("last_observed_timestamp_seconds", target="c") > 0
+            daemon.wait_for("not read")
+            assert daemon.get("/readyz")[0] == 200
+        finally:
+            pg.restart()
+        daemon.wait(lambda: daemon.metric("target_reachable", target="c") == 1, "the end of the outage")
+        pg.sql("ALTER ROLE app CONNECTION LIMIT 9")
+        daemon.wait(lambda: limit(pg) == 5, "the correction")
+        daemon.wait(lambda: titles(chat) == ["drift", "resolved"], "the reports of drift, none of the outage")
+
+
+def test_channels_that_the_settings_do_not_have_are_refused(estate: EstateBuilder) -> None:
+    with serving(estate, notify=["plain", "nowhere"]) as daemon:
+        assert daemon.process.wait(10) == 1
+        daemon.close()
+        assert "nowhere" in daemon.lines[0]
