@@ -372,7 +372,11 @@ def _reason(error: BaseException, seconds: float) -> str:
     if "Timeout" in type(error).__name__:
         return f"no answer within {seconds:g} s"
     # also how TLS 1.3 ends for a client whose certificate is missing or unwelcome, when the alert is lost on the way
-    return _shown(str(error)) or "the connection was cut; if it asks for client certificates check tls.cert and tls.key"
+    # and how a port without TLS may end it before TLS has had its say
+    return _shown(str(error)) or (
+        "the connection was cut; check that the port speaks TLS; if it asks for client certificates, "
+        "check tls.cert and tls.key"
+    )
 
 
 def _is_refusal(error: BaseException) -> bool:

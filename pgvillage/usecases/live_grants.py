@@ -85,10 +85,11 @@ class LiveGrants:
     def _of_database(self, database: str, schemas: Mapping[str, _Schema]) -> Iterator[Document]:
         left = set(schemas[""].whole["database"]) if "" in schemas else set()
         connects = frozenset(left)
-        same: dict[str, tuple[Document, list[str]]] = {}
+        same: dict[tuple[bool, str], tuple[Document, list[str]]] = {}
         for name, schema in sorted(schemas.items()):
             for piece in self._pieces(database, name, schema, connects) if name else ():
-                same.setdefault(json.dumps(piece), (piece, []))[1].append(name)
+                # what is said of every schema and of one in the same words are still two things
+                same.setdefault((name == _EVERY_SCHEMA, json.dumps(piece)), (piece, []))[1].append(name)
         for piece, _ in same.values():
             left -= self._brought(piece.get("profile", ""))
         yield from ({**grant, "database": database} for grant in self._spelt({"database": left}))
