@@ -47,7 +47,7 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
     )
     wishes = [resource for kind in found.values() for resource in kind.expand(view)]
     desired, findings = resolve(found, wishes, context)
-    findings += _findings(view, target, snapshot)
+    findings += _findings(view, target, snapshot, reading.capabilities)
     context = Context(view, _with_findings(snapshot, findings), context.now, context.secrets, context.capabilities)
     return Observation(target, found, desired, context, reading)
 
@@ -80,7 +80,9 @@ def _snapshot(world: World, found: Kinds, view: ClusterView, reading: Reading) -
     return Snapshot(live, world.now(), reading.ledger, tuple(unread), inventory, tuple(findings))
 
 
-def _findings(view: ClusterView, target: TargetId, snapshot: Snapshot) -> list[Finding]:
+def _findings(
+    view: ClusterView, target: TargetId, snapshot: Snapshot, capabilities: Capabilities | None
+) -> list[Finding]:
     found: list[Finding] = []
     if target.system is System.POSTGRES:
         found += view.findings
@@ -92,6 +94,10 @@ def _findings(view: ClusterView, target: TargetId, snapshot: Snapshot) -> list[F
         found.append(
             Finding("warning", f"the ignore rule of {rule.owner} for {about} ran out on {rule.until}: {rule.reason}")
         )
+    wanted = view.cluster.spec.postgres.version
+    if wanted is not None and capabilities is not None and capabilities.major != wanted:
+        text = f"the manifest says PostgreSQL {wanted}, the server is {capabilities.major}: upgrades are not done yet"
+        found.append(Finding("warning", text))
     why = snapshot.ledger.why_not
     if not snapshot.ledger.usable and why != "no ledger yet":
         found.append(Finding("warning", f"{why}: all that exists counts as drift, and nobody's departure is known"))
