@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Action, Change, Origin, Resource
+from pgvillage.core.errors import PgVillageError
 from pgvillage.core.ledger import LedgerEntry, LedgerUpdate
 from pgvillage.core.plan import Finding, Snapshot, Status, TargetId, TargetPlan
 from pgvillage.core.state import State
@@ -90,15 +91,15 @@ def compile_steps(
     kinds: Kinds, changes: Sequence[Change], depends: Mapping[Address, Iterable[Address]], context: Context
 ) -> list[Step]:
     """Steps in an order that respects the needs and changes transactions as seldom as it can."""
-    found: list[tuple[int, Step]] = []
-    for number, wave in enumerate(waves(changes, depends)):
+    found: list[Step] = []
+    for wave in waves(changes, depends):
         by_kind: dict[str, list[Change]] = {}
         for change in wave:
             by_kind.setdefault(change.address.kind, []).append(change)
         for name in kinds:
             if name in by_kind:
-                found += [(number, step) for step in kinds[name].compile(by_kind[name], context)]
-    return _gather([step for _, step in found], depends)
+                found += kinds[name].compile(by_kind[name], context)
+    return _gather(found, depends)
 
 
 def _gather(steps: Sequence[Step], depends: Mapping[Address, Iterable[Address]]) -> list[Step]:
@@ -132,6 +133,8 @@ def _gather(steps: Sequence[Step], depends: Mapping[Address, Iterable[Address]])
                 left.append(index)
                 blocked.update(step.addresses)
         pending = left
+        if not took and current is None:
+            raise PgVillageError(f"these steps wait for each other: {steps[pending[0]]}")
         if not took:
             current = None
     return ordered

@@ -17,6 +17,8 @@ from pgvillage.resources import kinds
 from pgvillage.usecases.estate import not_acted_on
 from pgvillage.usecases.world import Reading, World
 
+_FORGOTTEN = 10  # shown by name
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -47,6 +49,7 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
     )
     wishes = [resource for kind in found.values() for resource in kind.expand(view)]
     desired, findings = resolve(found, wishes, context)
+    findings += _forgotten(found, desired, snapshot)
     findings += _findings(view, target, snapshot, reading.capabilities)
     context = Context(view, _with_findings(snapshot, findings), context.now, context.secrets, context.capabilities)
     return Observation(target, found, desired, context, reading)
@@ -102,6 +105,24 @@ def _findings(
     if not snapshot.ledger.usable and why != "no ledger yet":
         found.append(Finding("warning", f"{why}: all that exists counts as drift, and nobody's departure is known"))
     return found
+
+
+def _forgotten(found: Kinds, desired: Desired, snapshot: Snapshot) -> list[Finding]:
+    """What was applied once and no manifest declares any more: it stays, and nobody should have to guess why."""
+    left = sorted(
+        address
+        for address, entry in snapshot.ledger.entries.items()
+        if address not in desired
+        and not entry.directory  # people come and go with their directory
+        and address in snapshot.live
+        and address.kind in found
+        and found[address.kind].holds_objects
+    )
+    text = "was applied once and no manifest declares it any more: it is left alone; `ensure: absent` would remove it"
+    findings = [Finding("warning", f"{address.kind} {address.label} {text}", address) for address in left[:_FORGOTTEN]]
+    if len(left) > _FORGOTTEN:
+        findings.append(Finding("warning", f"{len(left) - _FORGOTTEN} more objects are left like that"))
+    return findings
 
 
 def _with_findings(snapshot: Snapshot, findings: list[Finding]) -> Snapshot:
