@@ -38,7 +38,7 @@ class PgProxy:
         with self._lock:
             open_now, self._sockets = self._sockets, []
         for each in open_now:
-            _close(each)
+            _end(each)
 
     def reset(self, before: Before = lambda number, text: None) -> None:
         """Begin to count anew."""
@@ -49,34 +49,48 @@ class PgProxy:
         while True:
             try:
                 client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.server_port))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.server_port))
+            except OSError:
+                client.close()  # the server is down for the moment
+                continue
             for each in (client, server):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets += [client, server]
-            threading.Thread(target=self._up, args=(client, server), daemon=True).start()
-            threading.Thread(target=_down, args=(server, client), daemon=True).start()
+            down = threading.Thread(target=_down, args=(server, client), daemon=True)
+            down.start()
+            threading.Thread(target=self._up, args=(client, server, down), daemon=True).start()
 
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
-        try:
-            head = _exactly(client, 8)
-            length, code = struct.unpack("!ii", head)
-            rest = _exactly(client, length - 8)
-            server.sendall(head + rest)
-            words = rest.split(b"\0")
-            names = dict(zip(words[::2], words[1::2], strict=False)) if code == _STARTUP else {}
-            counted = names.get(b"application_name", b"").decode().startswith(self.watched)
-            while True:
-                kind, size = _exactly(client, 1), _exactly(client, 4)
-                body = _exactly(client, struct.unpack("!i", size)[0] - 4)
-                if counted and kind in _STATEMENTS:
-                    self._pass(kind, body)
-                server.sendall(kind + size + body)
-        except (OSError, EOFError):
-            _close(client)
-            _close(server)
+    def _up(self, client: socket.socket, server: socket.socket, down: threading.Thread) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            self._forward(client, server)
+        # Others only shut a socket down. Were one closed while a thread still uses it, its number could be given to a
+        # new connection in between, and bytes of one session would end in another.
+        _end(client)
+        _end(server)
+        down.join()
+        with self._lock:
+            self._sockets = [each for each in self._sockets if each not in (client, server)]
+        client.close()
+        server.close()
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        head = _exactly(client, 8)
+        length, code = struct.unpack("!ii", head)
+        rest = _exactly(client, length - 8)
+        server.sendall(head + rest)
+        words = rest.split(b"\0")
+        names = dict(zip(words[::2], words[1::2], strict=False)) if code == _STARTUP else {}
+        counted = names.get(b"application_name", b"").decode().startswith(self.watched)
+        while True:
+            kind, size = _exactly(client, 1), _exactly(client, 4)
+            body = _exactly(client, struct.unpack("!i", size)[0] - 4)
+            if counted and kind in _STATEMENTS:
+                self._pass(kind, body)
+            server.sendall(kind + size + body)
 
     def _pass(self, kind: bytes, body: bytes) -> None:
         """Raises OSError when the connection was cut, or its client died, while `before` ran."""
@@ -118,11 +132,10 @@ def _down(server: socket.socket, client: socket.socket) -> None:
             client.sendall(data)
     except OSError:
         pass
-    _close(client)
-    _close(server)
+    _end(client)
+    _end(server)
 
 
-def _close(each: socket.socket) -> None:
+def _end(each: socket.socket) -> None:
     with contextlib.suppress(OSError):
         each.shutdown(socket.SHUT_RDWR)
-    each.close()
