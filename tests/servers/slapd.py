@@ -36,12 +36,14 @@ class Slapd:
 
 
 @contextlib.contextmanager
-def slapd(folder: Path, ldif: str, *, certificate: Certificate | None = None, limits: str = "") -> Iterator[Slapd]:
+def slapd(
+    folder: Path, ldif: str, *, certificate: Certificate | None = None, limits: str = "", suffix: str = SUFFIX
+) -> Iterator[Slapd]:
     data = folder / "db"
     data.mkdir(parents=True)
     (folder / "data.ldif").write_text(ldif)
     conf = folder / "slapd.conf"
-    conf.write_text(_configuration(data, certificate, limits))
+    conf.write_text(_configuration(data, certificate, limits, suffix))
     loaded = ["slapadd", "-q", "-f", str(conf), "-l", str(folder / "data.ldif")]
     subprocess.run(loaded, check=True, capture_output=True)
     server = Slapd(free_port(), free_port())
@@ -60,13 +62,13 @@ def slapd(folder: Path, ldif: str, *, certificate: Certificate | None = None, li
         stop(process)
 
 
-def _configuration(data: Path, certificate: Certificate | None, limits: str) -> str:
+def _configuration(data: Path, certificate: Certificate | None, limits: str, suffix: str) -> str:
     lines = [f"include /etc/ldap/schema/{name}.schema" for name in _SCHEMAS]
     lines += [_GROUP_OF_MEMBERS, "modulepath /usr/lib/ldap", "moduleload back_mdb.la", "sizelimit unlimited"]
     if certificate:
         lines += [f"TLSCertificateFile {certificate.cert}", f"TLSCertificateKeyFile {certificate.key}"]
     lines += [
-        "database mdb", "maxsize 1073741824", f'suffix "{SUFFIX}"', f'rootdn "{ADMIN}"', f"rootpw {PASSWORD}",
+        "database mdb", "maxsize 1073741824", f'suffix "{suffix}"', f'rootdn "cn=admin,{suffix}"', f"rootpw {PASSWORD}",
         f"directory {data}", "index objectClass,cn,uid,member eq", limits,
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
