@@ -26,7 +26,7 @@ from tests.integration.estate_builder import (
     free_policy,
     group,
 )
-from tests.servers import free_port
+from tests.servers import free_port, serving
 from tests.servers.postgres import PostgresServer, postgres_server
 
 
@@ -278,9 +278,8 @@ def _speaks(words: bytes) -> Iterator[int]:
             except OSError:
                 pass
 
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.close()
+        with serving(listener, serve):
+            yield listener.getsockname()[1]
 
 
 @contextmanager
@@ -318,6 +317,5 @@ def _old_server(version: str) -> Iterator[int]:
             except OSError:
                 pass
 
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.close()
+        with serving(listener, serve):
+            yield listener.getsockname()[1]

@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -32,6 +34,23 @@ def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def serving(listener: socket.socket, serve: Callable[[], None]) -> Iterator[None]:
+    """Runs `serve`, which accepts connections until that fails, in a thread that is gone before the socket is closed.
+
+    A thread left waiting in accept() would wait on the same number again after a signal, and by then the number can
+    be another test's socket, whose connections it would steal.
+    """
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
 
 
 def stop(process: subprocess.Popen[bytes], how: int = signal.SIGTERM, seconds: float = 10) -> None:

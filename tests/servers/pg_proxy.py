@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from tests.servers import serving
+
 _STARTUP = 196608
 _STATEMENTS = b"QP"  # simple Query, and Parse of the extended protocol
 
@@ -107,13 +109,11 @@ class PgProxy:
 def pg_proxy(server_port: int) -> Iterator[PgProxy]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = PgProxy(server_port, port=listener.getsockname()[1])
-        threading.Thread(target=proxy.serve, args=(listener,), daemon=True).start()
-        try:
-            yield proxy
-        finally:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            proxy.cut()
+        with serving(listener, lambda: proxy.serve(listener)):
+            try:
+                yield proxy
+            finally:
+                proxy.cut()
 
 
 def _exactly(stream: socket.socket, size: int) -> bytes:
