@@ -13,20 +13,17 @@ def command(
     write: Annotated[Path | None, typer.Option("--write", help="Write every schema into this folder.")] = None,
 ) -> int:
     """Print the JSON Schema of a manifest kind, for editors and other tools."""
-    import json
-
     from pgvillage.core.errors import UsageError
+    from pgvillage.core.schema_files import write_schemas, written
     from pgvillage.estate.schema import schemas
 
     found = schemas()
     if write is not None:
-        write.mkdir(parents=True, exist_ok=True)
-        for name, schema in found.items():
-            (write / name).write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
+        write_schemas(write, found)
         typer.echo(f"{len(found)} schemas written to {write}")
         return 0
     file = f"{kind.lower()}.json"
     if file not in found:
         raise UsageError(f"no schema {kind!r}; there are {', '.join(sorted(n.removesuffix('.json') for n in found))}")
-    typer.echo(json.dumps(found[file], indent=2, ensure_ascii=False))
+    typer.echo(written(found[file]), nl=False)
     return 0

@@ -8,7 +8,6 @@ PgVillageError                 1   something went wrong; the message says what t
  ├── SecretError               1   a secret could not be resolved (never says its value)
  ├── CredentialRefused         1   a credential would have gone to a host it is not meant for
  ├── ReadError                 1   a live system could not be read; *unread is not absent*
- ├── PolicyRefusal             4   policy stands in the way
  ├── StalePlan                 5   the target is no longer what was planned on
  ├── LockNotAcquired           7   somebody else is writing
  └── StepFailed                6   a step failed; what was done before it stays done
@@ -94,10 +93,6 @@ class ReadError(PgVillageError):
     def __init__(self, target: str, message: str) -> None:
         self.target = target
         super().__init__(f"{target}: {message}")
-
-
-class PolicyRefusal(PgVillageError):
-    exit_code = 4
 
 
 class StalePlan(PgVillageError):

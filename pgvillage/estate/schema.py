@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from pgvillage.core.schema_files import write_or_say_how
 from pgvillage.estate.manifest import KINDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -84,21 +83,9 @@ def _tidied(schema: Any) -> Any:
     return schema
 
 
-def written(schema: Schema) -> str:
-    """The text of a schema's file."""
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-
-
 def main(arguments: Sequence[str]) -> int:
     """Write the schemas' files into a folder, or say how."""
-    if len(arguments) != 2 or arguments[0] != "--write":
-        sys.stderr.write("usage: python -m pgvillage.estate.schema --write FOLDER\n")
-        return 64
-    folder = Path(arguments[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in schemas().items():
-        (folder / name).write_text(written(schema), encoding="utf-8")
-    return 0
+    return write_or_say_how(arguments, "pgvillage.estate.schema", schemas())
 
 
 if __name__ == "__main__":

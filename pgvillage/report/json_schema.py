@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pgvillage.core.change import Action, Origin, Risk
 from pgvillage.core.plan import Status, System
 from pgvillage.core.run import Outcome
+from pgvillage.core.schema_files import write_or_say_how
 from pgvillage.report.saved import FORMAT_VERSION
 
 Schema = dict[str, Any]
@@ -224,21 +223,9 @@ def schemas() -> dict[str, Schema]:
     return {"plan.json": plan_schema(), "run.json": run_schema()}
 
 
-def written(schema: Schema) -> str:
-    """The text of a schema's file."""
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-
-
 def main(arguments: Sequence[str]) -> int:
     """Write the schemas' files into a folder, or say how."""
-    if len(arguments) != 2 or arguments[0] != "--write":
-        sys.stderr.write("usage: python -m pgvillage.report.json_schema --write FOLDER\n")
-        return 64
-    folder = Path(arguments[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in schemas().items():
-        (folder / name).write_text(written(schema), encoding="utf-8")
-    return 0
+    return write_or_say_how(arguments, "pgvillage.report.json_schema", schemas())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from pgvillage.estate.schema import schemas, written
+from pgvillage.core.schema_files import written
+from pgvillage.estate.schema import schemas
 from pgvillage.estate.yaml12_scalars import NotCore, resolve
 
 Document = dict[str, Any]

@@ -17,8 +17,9 @@ from jsonschema import Draft202012Validator
 from pgvillage.core.address import parse_address
 from pgvillage.core.change import Action
 from pgvillage.core.errors import PgVillageError
+from pgvillage.core.schema_files import written
 from pgvillage.report.json import SavedPlan, plan_document, read_saved_plan, run_document, saved_plan
-from pgvillage.report.json_schema import main, plan_schema, run_schema, schemas, written
+from pgvillage.report.json_schema import main, plan_schema, run_schema, schemas
 from pgvillage.resources.postgres.role import RoleState
 from tests.unit.report_plans import HOSTILE, drifted, full_plan, full_run, member, plan, role, target
 

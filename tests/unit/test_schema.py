@@ -12,10 +12,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
+from pgvillage.core.schema_files import written
 from pgvillage.estate.expected_keys import pattern_words
 from pgvillage.estate.explain_errors import _locate, _one_a_union
 from pgvillage.estate.manifest import KINDS
-from pgvillage.estate.schema import DIALECT, main, schemas, written
+from pgvillage.estate.schema import DIALECT, main, schemas
 from pgvillage.estate.yaml12 import parse_documents
 from tests.unit.manifest_corpus import good_documents, mutated
 

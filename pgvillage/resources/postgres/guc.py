@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pgvillage.resources.postgres.sql import literal
@@ -45,9 +45,6 @@ class Guc:
     pending_restart: bool
     minimum: str | None = None
     maximum: str | None = None
-
-
-Catalogue = Mapping[str, Guc]
 
 
 def canonical_value(guc: Guc | None, value: str) -> str:
