@@ -16,7 +16,7 @@ from pgvillage.clients.pg_read import server_words
 from pgvillage.core.errors import LockNotAcquired, ReadError, StepFailed
 from pgvillage.core.ledger import LedgerUpdate
 from pgvillage.core.secret import Secret, SecretRef
-from pgvillage.core.step import SqlStep, Verifier
+from pgvillage.core.step import SecretPlace, SecretText, SqlStep, Verifier
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -55,6 +55,7 @@ _QUIET = {
     "pg_stat_statements.track": "none",
     "pgaudit.log": "none",
 }
+_LOUD = "the account may not switch statement logging off: secrets may be in the server's log"
 # One statement for all of them, until the transaction's end or the next of its kind.
 _SET_LOCAL = "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
 
@@ -151,12 +152,10 @@ class PostgresWriter:
             loud = await self._usual_logging(connection) if any(step.secret for step in steps) else {}
             quiet = False
             if not loud and any(step.secret for step in steps):
-                self.notes.append(
-                    "the account may not switch statement logging off: verifiers may be in the server's log"
-                )
+                self.notes.append(_LOUD)
             async with connection.pipeline():
                 for step in steps:
-                    # Only what holds a verifier is kept out of the log; everything else is for the auditor to read.
+                    # Only what holds a secret is kept out of the log; everything else is for the auditor to read.
                     if loud and step.secret is not quiet:
                         quiet = step.secret
                         settings = {name: _QUIET[name] for name in loud} if quiet else loud
@@ -174,11 +173,21 @@ class PostgresWriter:
         import psycopg
 
         try:
+            if step.secret:
+                await self._hush(connection)
             await connection.execute(self._text(connection, step).encode())
         except psycopg.Error as error:
             raise _failure(step, error) from None
         if step.everywhere:
             await self._on_standbys(connection, step)
+
+    async def _hush(self, connection: Connection) -> None:
+        """The rest of this session, which is for one statement outside transactions, goes unlogged."""
+        usual = await self._usual_logging(connection)
+        if not usual:
+            self.notes.append(_LOUD)
+        for name in usual:
+            await connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, _QUIET[name]))
 
     async def _on_standbys(self, connection: Connection, step: SqlStep) -> None:
         """The same statement on each standby among the hosts; one that can't be reached is said, not passed over."""
@@ -203,7 +212,18 @@ class PostgresWriter:
             yield connection if row and row[0] else None
 
     def _text(self, connection: Connection, step: SqlStep) -> str:
-        return "".join(p if isinstance(p, str) else self._verifier(connection, p) for p in step.text)
+        return "".join(p if isinstance(p, str) else self._filled(connection, p) for p in step.text)
+
+    def _filled(self, connection: Connection, place: SecretPlace) -> str:
+        return self._verifier(connection, place) if isinstance(place, Verifier) else self._secret_text(place)
+
+    def _secret_text(self, place: SecretText) -> str:
+        from psycopg import sql
+
+        value = self._secret_of(place.secret).reveal()
+        if place.conninfo:
+            value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return sql.Literal(f"{place.before}{value}{place.after}").as_string(None).strip()
 
     def _verifier(self, connection: Connection, place: Verifier) -> str:
         """Libpq's own verifier: the clear text never leaves this process."""

@@ -22,14 +22,35 @@ class Verifier:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretText:
+    """A place for a literal that holds a secret in clear, where PostgreSQL takes nothing else (the password of a user
+    mapping, the connection of a subscription); the client alone fills it in.
+
+    `before` and `after` are what else the literal holds; with `conninfo` the secret is quoted as libpq's connection
+    strings want it.
+    """
+
+    secret: SecretRef
+    before: str = ""
+    after: str = ""
+    conninfo: bool = False
+
+    def __str__(self) -> str:
+        return f"'<text with {self.secret}>'"
+
+
+SecretPlace = Verifier | SecretText
+
+
+@dataclass(frozen=True, slots=True)
 class SqlStep:
-    """One statement. `database` None is the maintenance database; `text` may hold places for verifiers.
+    """One statement. `database` None is the maintenance database; `text` may hold places for secrets.
 
     One that is for `everywhere` is run on every standby too; it must change nothing that is replicated.
     """
 
     addresses: tuple[Address, ...]
-    text: tuple[str | Verifier, ...]
+    text: tuple[str | SecretPlace, ...]
     database: str | None = None
     transactional: bool = True
     everywhere: bool = False
@@ -39,7 +60,7 @@ class SqlStep:
 
     @property
     def secret(self) -> bool:
-        return any(isinstance(piece, Verifier) for piece in self.text)
+        return any(isinstance(piece, SecretPlace) for piece in self.text)
 
 
 @dataclass(frozen=True, slots=True)

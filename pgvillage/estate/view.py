@@ -59,6 +59,8 @@ class ClusterView:
     user_defaults: UserDefaults
     people: People
     findings: tuple[Finding, ...]
+    # Look at every kind of object, also where no manifest declares any (for writing manifests of what is there).
+    survey: bool = False
 
     @property
     def cluster(self) -> Cluster:

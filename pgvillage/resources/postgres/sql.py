@@ -9,7 +9,7 @@ from typing import TypeVar
 from psycopg import sql
 
 from pgvillage.core.address import Address
-from pgvillage.core.step import SqlStep, Verifier
+from pgvillage.core.step import SecretPlace, SqlStep
 
 T = TypeVar("T")
 PUBLIC = "public"  # can't be a role's name, so it stands for PUBLIC among grantees
@@ -38,7 +38,7 @@ def idents(names: Iterable[str]) -> str:
 
 def step(
     addresses: Address | Sequence[Address],
-    *text: str | Verifier,
+    *text: str | SecretPlace,
     database: str | None = None,
     transactional: bool = True,
 ) -> SqlStep:
