@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from tests.integration.estate_builder import EstateBuilder, credential
-from tests.servers.postgres import PostgresServer, postgres_server
+from tests.servers.postgres import MAJORS, PostgresServer, of_major, postgres_server
 
 EstateMaker = Callable[..., EstateBuilder]
 
@@ -28,6 +28,13 @@ def pg(shared_postgres: PostgresServer) -> PostgresServer:
     """The shared server, emptied."""
     wipe(shared_postgres)
     return shared_postgres
+
+
+@pytest.fixture(scope="module", params=MAJORS, ids=lambda major: f"pg{major}")
+def pg_of_major(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server of each major version in turn."""
+    with postgres_server(tmp_path_factory.mktemp(f"pg{request.param}"), of_major(request.param)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.servers import free_port, stop, wait_until
 
@@ -75,6 +79,27 @@ def newest() -> Path:
     if not found:
         raise RuntimeError("no PostgreSQL server on this machine: apt-get install postgresql (scripts/test does it)")
     return found[-1].parent
+
+
+MAJORS = (13, 14, 15, 16, 17, 18)
+
+
+def of_major(major: int) -> Path:
+    """The folder with initdb and postgres of one major version: `scripts/test` installs them into its environment.
+
+    As root the server runs as another user, who may not be able to look below our home: then it is a copy.
+    """
+    place = Path(os.environ.get("PGVILLAGE_TEST_MAJORS") or Path(sys.prefix) / "majors")
+    native = place / "node_modules" / f"pg{major}" / "native"
+    if not (native / "bin" / "postgres").exists():
+        pytest.skip(f"PostgreSQL {major} is not in {place}: scripts/test installs it")
+    if os.getuid() or all(parent.stat().st_mode & stat.S_IXOTH for parent in native.resolve().parents):
+        return native / "bin"
+    copy = Path(tempfile.mkdtemp(prefix="pgvillage-major-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    shutil.copytree(native, copy / "native", symlinks=True)
+    return copy / "native" / "bin"
 
 
 @contextmanager
