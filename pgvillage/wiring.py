@@ -17,7 +17,7 @@ from pgvillage.core.errors import ReadError, SecretError, SettingsError
 from pgvillage.core.lookup import GroupAnswer, GroupQuery, Lookups, Unanswered
 from pgvillage.core.plan import System, TargetId
 from pgvillage.core.secret import Secret, SecretRef
-from pgvillage.estate.loader import load_settings
+from pgvillage.estate.loader import Manifests, load_manifests, load_settings
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
 from pgvillage.settings import Settings
@@ -39,6 +39,7 @@ class RealWorld:
 
     settings: Settings
     _source: EstateSource | None = field(default=None, repr=False)
+    _loaded: tuple[tuple[Path, str], Manifests] | None = field(default=None, repr=False)
 
     def names(self) -> SettingsNames:
         return SettingsNames.of(self.settings)
@@ -62,6 +63,16 @@ class RealWorld:
 
     def checkout(self, revision: str | None = None) -> Checkout:
         return self.source().checkout(revision=revision)
+
+    def manifests(self, checkout: Checkout) -> Manifests:
+        """Those of the checkout; a commit that was loaded before is not read again. Raises ManifestError."""
+        commit = (checkout.root, checkout.revision)
+        if self._loaded is not None and self._loaded[0] == commit and not checkout.dirty:
+            return self._loaded[1]
+        limit = self.settings.repository.max_file_size
+        found = load_manifests(checkout.root, self.names(), max_file_size=limit)
+        self._loaded = None if checkout.dirty else (commit, found)
+        return found
 
     def descends(self, old: str, new: str) -> bool:
         return self.source().descends(old, new)

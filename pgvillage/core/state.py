@@ -15,6 +15,8 @@ class Unmanaged(enum.Enum):
 
     UNMANAGED = "unmanaged"
 
+    __hash__ = object.__hash__  # there is one; an enum's own hash is a call in Python, for every state of thousands
+
     def __repr__(self) -> str:
         return "UNMANAGED"
 

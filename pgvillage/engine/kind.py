@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar, cast
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import NO_IMPACT, Change, Impact, Resource, Risk
@@ -15,6 +15,8 @@ from pgvillage.core.secret import Secret
 from pgvillage.core.state import State
 from pgvillage.core.step import Step
 from pgvillage.estate.view import ClusterView
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,14 @@ class Context:
     now: datetime
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     capabilities: Capabilities | None = None
+    # What several kinds need and is dear to find out, by the function that found it; each look has its own.
+    known: dict[Callable[..., object], object] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, find: Callable[[Context], T]) -> T:
+        """`find(self)`, found out once in this look."""
+        if find not in self.known:
+            self.known[find] = find(self)
+        return cast("T", self.known[find])
 
 
 @dataclass(frozen=True, slots=True)

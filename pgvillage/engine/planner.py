@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pgvillage.core.address import Address
-from pgvillage.core.change import Action, Change, Origin, Resource
+from pgvillage.core.change import Action, Change, Leaver, Origin, Resource
 from pgvillage.core.errors import PgVillageError
 from pgvillage.core.ledger import LedgerEntry, LedgerUpdate
 from pgvillage.core.plan import Finding, Snapshot, Status, TargetId, TargetPlan
@@ -154,11 +154,12 @@ def ledger_update(
     entries = context.snapshot.ledger.entries
     pending = {change.address: change for change in changes}
     rows: dict[Address, LedgerEntry | None] = {}
-    for address, resource in desired.items():
+    for address in desired if done is None else desired.keys() & done:
+        resource = desired[address]
         change = pending.get(address)
-        if done is not None and address not in done:
-            continue
         old = entries.get(address)
+        if change is None and old is not None and _is_noted(old, resource):
+            continue
         if change is not None and change.held:
             if done is None and change.origin is Origin.DRIFT and old is None:
                 rows[address] = LedgerEntry(LedgerEntry.HELD + resource.wish_fingerprint, made=False, revision=revision)
@@ -172,6 +173,22 @@ def ledger_update(
         elif old is None or replace(old, revision=row.revision) != row:
             rows[address] = row
     return LedgerUpdate(rows, revision)
+
+
+_STAYS = Leaver(None, None, None)
+
+
+def _is_noted(entry: LedgerEntry, resource: Resource) -> bool:
+    """Does the ledger say so already? Nearly always, so no row is made to find out."""
+    leaver = resource.leaver or _STAYS
+    return (
+        entry.disabled_since == leaver.disabled_since
+        and entry.drop_after_days == leaver.drop_after_days
+        and entry.heir == leaver.heir
+        and entry.directory == resource.source.directory
+        and (resource.state is not None or resource.wish is not None)
+        and entry.wish == resource.wish_fingerprint
+    )
 
 
 def _row(resource: Resource, change: Change | None, old: LedgerEntry | None, revision: str) -> LedgerEntry | None:

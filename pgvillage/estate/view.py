@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from pgvillage.core.change import Source
 from pgvillage.core.lookup import GroupQuery, Lookups
@@ -40,7 +41,7 @@ class DeclaredDatabase:
         return source_of(self.located, *self.path, *path)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClusterView:
     """Everything the estate says about one cluster; pure data for the kinds to expand."""
 
@@ -66,12 +67,12 @@ class ClusterView:
     def cluster(self) -> Cluster:
         return self.located.document
 
-    @property
+    @cached_property
     def role_documents(self) -> tuple[Located[User] | Located[Group], ...]:
         """Users and groups: every document that declares a role."""
         return (*self.users, *self.groups)
 
-    @property
+    @cached_property
     def declared_roles(self) -> frozenset[str]:
         """Every role that a manifest or a directory names as its own on this cluster, tombstones included."""
         documents = {d.document.role for d in self.role_documents}

@@ -13,6 +13,7 @@ from pgvillage.core.plan import Status, TargetId, TargetPlan
 from pgvillage.core.run import Outcome, Run, TargetRun
 from pgvillage.core.step import Step
 from pgvillage.engine.planner import ledger_update
+from pgvillage.estate.view import ClusterView
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.plan import Consent, Planned, plan_observed
 from pgvillage.usecases.world import World, Writer
@@ -101,27 +102,36 @@ class _Work:
         self._notes: list[str] = []
 
     async def run(self) -> TargetRun:
-        seen = self._planned.observations[self._plan.target]
-        async with self._world.writer(self._plan.target, seen.context.view, seen.reading) as writer:
+        # Taken and not kept: of a large target one observation is in memory at a time, and there are three.
+        planned_on = self._planned.observations.pop(self._plan.target)
+        view = planned_on.context.view
+        writing = self._world.writer(self._plan.target, view, planned_on.reading)
+        del planned_on
+        async with writing as writer:
             self._notes = writer.notes  # what the writer has to say on the way is part of the report
             if writer.ledger_problem:
                 self._notes.append(writer.ledger_problem)
-            seen = await self._again(seen)
-            if self._plan.blocked:
+            if not await self._replan_and_execute(writer, view):
                 return self.ended(Outcome.BLOCKED)
-            await self._execute(writer, seen)
-            rest = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision)
-            if rest.rows:
-                await writer.run([], rest)
-            return await self._verify(seen)
+            return await self._verify(view)
+
+    async def _replan_and_execute(self, writer: Writer, view: ClusterView) -> bool:
+        seen = await self._again(view)
+        if self._plan.blocked:
+            return False
+        await self._execute(writer, seen)
+        rest = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision)
+        if rest.rows:
+            await writer.run([], rest)
+        return True
 
     @property
     def _revision(self) -> str:
         return self._planned.estate.checkout.revision
 
-    async def _again(self, before: Observation) -> Observation:
+    async def _again(self, view: ClusterView) -> Observation:
         """Now that nobody else writes, is the target still what the plan was made on?"""
-        seen = await observe(self._world, self._plan.target, before.context.view)
+        seen = await observe(self._world, self._plan.target, view)
         fresh = plan_observed(self._world, seen, self._planned.estate, self._consent)
         if fresh.digest != self._plan.digest:
             if self._binding:
@@ -154,11 +164,11 @@ class _Work:
             touched.update(step.addresses)
         return {address for address in touched if self._left_steps[address] <= 0}
 
-    async def _verify(self, seen: Observation) -> TargetRun:
+    async def _verify(self, view: ClusterView) -> TargetRun:
         """Done is what a fresh look confirms, and nothing else."""
         if not self._done:
             return self.ended(Outcome.NOTHING)
-        after = await observe(self._world, self._plan.target, seen.context.view)
+        after = await observe(self._world, self._plan.target, view)
         still = plan_observed(self._world, after, self._planned.estate, self._consent)
         did = {change.address for change in self._done}
         unsettled = tuple(change.address for change in still.changes if change.address in did)

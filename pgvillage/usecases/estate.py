@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pgvillage.core.errors import UsageError
 from pgvillage.core.lookup import Lookups
 from pgvillage.core.plan import System, TargetId
-from pgvillage.estate.loader import Manifests, load_manifests
+from pgvillage.estate.loader import Manifests
 from pgvillage.estate.view import ClusterView, group_queries, view_cluster
 from pgvillage.usecases.world import Checkout, World
 
@@ -40,8 +40,7 @@ class LoadedEstate:
 async def load_estate(world: World, scope: Scope) -> LoadedEstate:
     """Raises SourceError, ManifestError, UsageError for a target that is not there."""
     checkout = await asyncio.to_thread(world.checkout, scope.revision)
-    limit = world.settings.repository.max_file_size
-    manifests = load_manifests(checkout.root, world.names(), max_file_size=limit)
+    manifests = world.manifests(checkout)
     targets = select_targets(manifests, scope)
     clusters = {t.cluster: manifests.clusters[t.cluster] for t in targets}
     # Only PostgreSQL's side asks directories; a run about etcd alone needs no LDAP server.

@@ -372,7 +372,7 @@ def shown(case: Case) -> str:
     """All that a plan, its changes and what it was made from say of themselves."""
     plan, snapshot = case.plan, case.seen.context.snapshot
     changes = [[getattr(change, f.name) for f in fields(change)] for change in plan.changes]
-    resources = [[getattr(resource, f.name) for f in fields(resource)] for resource in case.seen.desired.values()]
+    resources = [list(resource) for resource in case.seen.desired.values()]
     parts = (plan, plan.changes, changes, plan.steps, plan.findings, resources, snapshot.live, snapshot.inventory)
     return repr(parts) + "".join(map(str, (plan, *plan.changes, *plan.steps)))
 

@@ -258,7 +258,7 @@ def a_secret_is_nowhere(case: Case, plan: TargetPlan) -> None:
 
 def a_state_does_not_differ_from_itself(case: Case) -> None:
     live = case.seen.context.snapshot.live
-    desired = {address: replace(resource, state=live.get(address)) for address, resource in case.seen.desired.items()}
+    desired = {address: resource._replace(state=live.get(address)) for address, resource in case.seen.desired.items()}
     assert diff(desired, case.seen.context.snapshot) == []
     assert compile_steps(KINDS, [], {}, case.seen.context) == []
 

@@ -164,7 +164,7 @@ def _spelt_out(address: Address, state: State | None, major: int) -> State | Non
 def _undeclared(desired: Desired, context: Context) -> Desired:
     """What declared roles will get by default beyond what is declared, in the classes that authority covers."""
     view = context.view
-    covered, ours = set(view.authority.privileges), view.declared_roles - out_of_bounds(context)
+    covered, ours = set(view.authority.privileges), view.declared_roles - context.once(out_of_bounds)
     position = view.located.at("spec")
     return {
         address: Resource(

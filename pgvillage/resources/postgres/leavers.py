@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from pgvillage.core.address import Address
 from pgvillage.core.ledger import LedgerEntry
+from pgvillage.core.plan import Snapshot
 from pgvillage.engine.kind import Context
 
 
@@ -37,14 +39,20 @@ def out_of_bounds(context: Context) -> frozenset[str]:
     view, snapshot = context.view, context.snapshot
     ours = context.capabilities.role if context.capabilities else ""
     found = set()
-    for role in set(view.people.by_role) - {d.document.role for d in view.role_documents}:
-        address = Address(view.name, "role", (role,))
-        live = snapshot.live.get(address)
-        if live is None or address in snapshot.ledger.entries:
-            continue
-        if role in ("postgres", ours) or any(getattr(live, flag, False) for flag in _MIGHTY):
+    named = view.people.by_role.keys() - {d.document.role for d in view.role_documents}
+    for role in named & mighty_roles(snapshot, {"postgres", ours}):
+        if Address(view.name, "role", (role,)) not in snapshot.ledger.entries:
             found.add(role)
     return frozenset(found)
+
+
+def mighty_roles(snapshot: Snapshot, named: Collection[str]) -> set[str]:
+    """Live roles with power, and those of `named` that are there; few of the many there may be."""
+    return {
+        address.name[0]
+        for address, state in snapshot.live.items()
+        if address.kind == "role" and (address.name[0] in named or any(getattr(state, flag, False) for flag in _MIGHTY))
+    }
 
 
 def is_due(entry: LedgerEntry, context: Context) -> bool:

@@ -76,7 +76,7 @@ class Membership(Kind):
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         snapshot, view = context.snapshot, context.view
         modern = context.capabilities is not None and context.capabilities.major >= _OPTIONS_SINCE
-        taboo = out_of_bounds(context)
+        taboo = context.once(out_of_bounds)
         inherits = _inherits(context)
         resolved: Desired = {}
         for address, resource in desired.items():
@@ -186,11 +186,11 @@ def _settle(wish: State | None, live: State | None, modern: bool, inherits: bool
 def _undeclared(desired: Desired, context: Context) -> Desired:
     """Live memberships that nobody asks for, where the estate is complete about the group or the member."""
     view = context.view
-    gone = leavers(context)
+    gone = context.once(leavers)
     exact_groups = {g.document.role for g in view.groups if g.document.spec.members is not None}
     # A member whose groups are not all known may be in one of them: nothing of theirs is taken there.
     unknown = _unknown_groups(view)
-    members = (view.declared_roles | set(gone)) - out_of_bounds(context)
+    members = (view.declared_roles | set(gone)) - context.once(out_of_bounds)
     taboo = view.declared_roles - members
     found: Desired = {}
     for address in context.snapshot.live:

@@ -334,7 +334,7 @@ def _undeclared(desired: Desired, context: Context) -> Desired:
     """What declared roles hold beyond what is declared, in the classes that authority covers."""
     view = context.view
     covered = set(view.authority.privileges)
-    ours = view.declared_roles - out_of_bounds(context)
+    ours = view.declared_roles - context.once(out_of_bounds)
     known = {d.name for d in view.databases if d.spec.ensure == "present"}
     position = view.located.at("spec")
     found: Desired = {}

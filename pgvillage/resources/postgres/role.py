@@ -117,7 +117,7 @@ class Role(Kind):
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         resolved: Desired = {}
         findings: list[Finding] = []
-        taboo = out_of_bounds(context)
+        taboo = context.once(out_of_bounds)
         for address, resource in desired.items():
             live = context.snapshot.live.get(address)
             assert live is None or isinstance(live, RoleState)
@@ -281,7 +281,7 @@ def _settle(
 
 
 def _add_leavers(resolved: Desired, context: Context) -> None:
-    for role, entry in leavers(context).items():
+    for role, entry in context.once(leavers).items():
         address = Address(context.view.name, "role", (role,))
         live = context.snapshot.live.get(address)
         source = context.view.located.at("spec")
@@ -295,8 +295,7 @@ def _add_leavers(resolved: Desired, context: Context) -> None:
         )
         if isinstance(live, RoleState) and not is_due(entry, context):
             since = entry.disabled_since or context.now
-            resource = replace(
-                resource,
+            resource = resource._replace(
                 state=replace(live, login=False),
                 wish=RoleState(login=False),
                 leaver=Leaver(since, entry.drop_after_days, entry.heir),

@@ -146,7 +146,7 @@ def _undeclared(desired: Desired, context: Context) -> Desired:
     """Settings that somebody gave a declared role by hand; a rogue search_path is worth seeing."""
     view = context.view
     documents = {d.document.role: d for d in view.role_documents if d.document.spec.ensure == "present"}
-    ours = view.declared_roles - out_of_bounds(context)
+    ours = view.declared_roles - context.once(out_of_bounds)
     found: Desired = {}
     for address in context.snapshot.live:
         role = _subjects(address).get("role", "") if address.kind == "setting" else ""
