@@ -39,6 +39,7 @@ class RealWorld:
 
     settings: Settings
     _source: EstateSource | None = field(default=None, repr=False)
+    _descent: dict[tuple[str, str], bool] = field(default_factory=dict, repr=False)
     _loaded: tuple[tuple[Path, str], Manifests] | None = field(default=None, repr=False)
 
     def names(self) -> SettingsNames:
@@ -75,7 +76,10 @@ class RealWorld:
         return found
 
     def descends(self, old: str, new: str) -> bool:
-        return self.source().descends(old, new)
+        """Whether `old` is in the history of `new`: commits never change their history, and every cluster asks."""
+        if (old, new) not in self._descent:
+            self._descent[old, new] = self.source().descends(old, new)
+        return self._descent[old, new]
 
     async def ask(self, queries: Collection[GroupQuery]) -> Lookups:
         """Every directory at the same time; one that fails answers for itself alone."""

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pgvillage.resources.postgres.sql import literal
 
@@ -49,15 +50,18 @@ class Guc:
 
 def canonical_value(guc: Guc | None, value: str) -> str:
     """A text that is equal for equal values; a value that can't be read is kept as it is, for PostgreSQL to judge."""
-    if guc is None:
-        return value
-    if guc.vartype == "bool":
+    return value if guc is None else _canonical(guc.name, guc.vartype, guc.unit, value)
+
+
+@lru_cache(maxsize=16384)  # the clusters of an estate are much alike
+def _canonical(name: str, vartype: str, unit: str | None, value: str) -> str:
+    if vartype == "bool":
         return _boolean(value)
-    if guc.vartype in ("integer", "real"):
-        return _number(guc, value)
-    if guc.vartype == "enum":
+    if vartype in ("integer", "real"):
+        return _number(vartype, unit, value)
+    if vartype == "enum":
         return _boolean(value) if value.lower() in (*_TRUE, *_FALSE) else value.lower()
-    if guc.name.lower() in LIST_QUOTED:
+    if name.lower() in LIST_QUOTED:
         return ", ".join(map(_listed, split_list(value)))
     return value
 
@@ -79,21 +83,21 @@ def _boolean(value: str) -> str:
     return value
 
 
-def _number(guc: Guc, value: str) -> str:
+def _number(vartype: str, unit: str | None, value: str) -> str:
     """The number in its largest whole unit, which is how people write it."""
-    amount = _amount(guc, value)
+    amount = _amount(unit, value)
     if amount is None:
         return value
-    if guc.vartype == "real":
+    if vartype == "real":
         return repr(amount)
     whole = round(amount)
-    for name, factor in _larger_units(guc.unit):
+    for name, factor in _larger_units(unit):
         if whole > 0 and whole % factor == 0 and factor >= 1:
             return f"{int(whole // factor)}{name}"
     return str(whole)
 
 
-def _amount(guc: Guc, value: str) -> float | None:
+def _amount(unit: str | None, value: str) -> float | None:
     """The value in base units; None when it is no number with a unit that fits."""
     match = _NUMBER.match(value)
     if not match:
@@ -102,11 +106,12 @@ def _amount(guc: Guc, value: str) -> float | None:
         number = float(int(match[1], 16)) if "x" in match[1].lower() else float(match[1])
     except OverflowError:
         return None
-    factor = _factor(match[2], guc.unit) if match[2] else 1
+    factor = _factor(match[2], unit) if match[2] else 1
     amount = math.inf if factor is None else number * factor
     return amount if math.isfinite(amount) else None
 
 
+@lru_cache(maxsize=64)
 def _larger_units(base: str | None) -> list[tuple[str, float]]:
     """Units of the same family that are whole multiples of the base, the largest first."""
     factors = [(name, _factor(name, base)) for name in (*reversed(_BYTES), *reversed(_MICROSECONDS))]
@@ -140,7 +145,7 @@ def problem(guc: Guc | None, name: str, value: str) -> str:
 
 
 def _number_problem(guc: Guc, name: str, value: str) -> str:
-    amount = _amount(guc, value)
+    amount = _amount(guc.unit, value)
     unit = f" {guc.unit}" if guc.unit else ""
     if amount is None:
         return f"{name}: expected a number{' with a unit that fits' if unit else ''}{unit}, found {value!r}"
