@@ -127,7 +127,10 @@ async def _sweep(settings: Path, recorded: Path, server: str) -> tuple[float, in
     class Answering(RealWorld):
         async def read(self, _target: TargetId, view: ClusterView, _queries_of: QueriesOf) -> Reading:
             entries = {a._replace(target=view.name): entry for a, entry in reading.ledger.entries.items()}
-            live, ledger = replace(reading.live, target=view.name), replace(reading.ledger, entries=entries, revision=revision)
+            live, ledger = (
+                replace(reading.live, target=view.name),
+                replace(reading.ledger, entries=entries, revision=revision),
+            )
             return replace(reading, live=live, ledger=ledger)
 
     world = Answering(real_world(settings).settings)
