@@ -10,6 +10,7 @@ from pgvillage.core.change import Action, Change, Origin, Resource
 from pgvillage.core.errors import PgVillageError
 from pgvillage.core.ledger import LedgerEntry, LedgerUpdate
 from pgvillage.core.plan import Finding, Snapshot, Status, TargetId, TargetPlan
+from pgvillage.core.secret import SecretRef
 from pgvillage.core.state import State
 from pgvillage.core.step import Step
 from pgvillage.engine.diff import diff
@@ -154,6 +155,7 @@ def ledger_update(
     entries = context.snapshot.ledger.entries
     pending = {change.address: change for change in changes}
     rows: dict[Address, LedgerEntry | None] = {}
+    secrets: dict[Address, SecretRef] = {}
     for address, resource in desired.items():
         change = pending.get(address)
         if done is not None and address not in done:
@@ -169,9 +171,12 @@ def ledger_update(
         if row is None:
             if old is not None:
                 rows[address] = None
-        elif old is None or replace(old, revision=row.revision) != row:
+            continue
+        if resource.secret is not None and not resource.remembered:
+            secrets[address] = resource.secret
+        if address in secrets or old is None or replace(old, revision=row.revision) != row:
             rows[address] = row
-    return LedgerUpdate(rows, revision)
+    return LedgerUpdate(rows, revision, secrets)
 
 
 def _row(resource: Resource, change: Change | None, old: LedgerEntry | None, revision: str) -> LedgerEntry | None:
@@ -187,4 +192,5 @@ def _row(resource: Resource, change: Change | None, old: LedgerEntry | None, rev
         disabled_since=leaver.disabled_since if leaver else None,
         drop_after_days=leaver.drop_after_days if leaver else None,
         heir=leaver.heir if leaver else None,
+        secret=old.secret if old and resource.secret else "",
     )
