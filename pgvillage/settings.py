@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -18,8 +19,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class SecretSource(Section):
-    """Where a secret's value comes from: one of `env`, `file`, `command`. `{name}` stands for the secret's name."""
+class PlainSource(Section):
+    """Where the value that opens a secret store comes from: one of `env`, `file`, `command`."""
 
     env: str | None = Field(None, description="Environment variable that holds the value.")
     file: str | None = Field(None, description="File that holds the value; one trailing newline is dropped.")
@@ -28,10 +29,98 @@ class SecretSource(Section):
     )
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> SecretSource:
+    def _exactly_one(self) -> Self:
         if sum(value is not None for value in (self.env, self.file, self.command)) != 1:
             raise ValueError("a secret needs exactly one of: env, file, command")
         return self
+
+
+class AppRole(Section):
+    role_id: str = Field(alias="roleId", min_length=1)
+    secret_id: PlainSource = Field(alias="secretId")
+    mount: str = Field("approle", description="Where the auth method is mounted.")
+
+
+class Vault(Section):
+    """A HashiCorp Vault (or OpenBao) with a KV store, version 2."""
+
+    address: str = Field(description="https:// URL; http:// only on this machine.")
+    token: PlainSource | None = None
+    approle: AppRole | None = None
+    namespace: str | None = None
+    mount: str = Field("secret", min_length=1, description="Where the KV store is mounted.")
+    ca: Path | None = Field(None, description="CA file that the server's certificate must chain to.")
+    timeout: float = Field(5, gt=0, le=60, description="Seconds for each request.")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Vault:
+        if (self.token is None) == (self.approle is None):
+            raise ValueError("a vault needs exactly one of: token, approle")
+        return self
+
+
+class Sops(Section):
+    """What opens SOPS files."""
+
+    identity: PlainSource = Field(description="The age identity (AGE-SECRET-KEY-1…); a key file as age-keygen writes.")
+
+
+class Generate(Section):
+    """The first apply that needs the secret makes it, and stores it where it is then read."""
+
+    length: int = Field(32, ge=16, le=512, description="Characters: letters, digits, `-` and `_`.")
+
+
+class Stores(Section):
+    """The secret stores of the settings, as sources see them."""
+
+    vaults: dict[Name, Vault] = Field(default_factory=dict)
+    sops: Sops | None = None
+
+
+class SecretSource(PlainSource):
+    """Where a secret's value comes from: one of `env`, `file`, `command`, `vault`, `sops`.
+
+    `{name}` stands for the secret's name.
+    """
+
+    vault: Annotated[str, StringConstraints(pattern=r"^[^#\s][^#]*#[^#]+$")] | None = Field(
+        None, description="PATH#KEY in a KV store of `vaults`."
+    )
+    store: Name | None = Field(None, description="Which of `vaults`; not needed when there is one.")
+    sops: Annotated[str, StringConstraints(pattern=r"^[^#]+#[^#]+$")] | None = Field(
+        None, description="FILE#KEY in a SOPS file (YAML or JSON, encrypted with age); `a/b` is b within a."
+    )
+    generate: Generate | None = Field(
+        None, description="Under `secrets` alone, for a `file`, `vault` or `sops` whose place is still empty."
+    )
+    _stores: Stores = PrivateAttr(default_factory=Stores)
+
+    @property
+    def stores(self) -> Stores:
+        return self._stores
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        places = (self.env, self.file, self.command, self.vault, self.sops)
+        if sum(value is not None for value in places) != 1:
+            raise ValueError("a secret needs exactly one of: env, file, command, vault, sops")
+        if self.store is not None and self.vault is None:
+            raise ValueError("`store` names the vault of `vault: PATH#KEY`")
+        if self.generate is not None and (self.env is not None or self.command is not None):
+            raise ValueError("a secret is generated into a file, vault or sops, never into env or command")
+        return self
+
+    def bind(self, stores: Stores) -> None:
+        """Tell the source which stores there are. ValueError when it names one that there is not."""
+        if self.sops is not None and stores.sops is None:
+            raise ValueError("a secret is in a SOPS file, and `sops: {identity: …}` is missing in the settings")
+        known = ", ".join(sorted(stores.vaults)) or "none"
+        if self.vault is not None and self.store is None and len(stores.vaults) != 1:
+            raise ValueError(f"a secret is in a vault and does not say in which: add `store`; there are {known}")
+        if self.store is not None and self.store not in stores.vaults:
+            raise ValueError(f"the settings know no vault {self.store!r}; there are {known}")
+        self._stores = stores
 
 
 class Repository(Section):
@@ -176,6 +265,8 @@ class Settings(Section):
     secrets: dict[str, SecretSource] = Field(
         default_factory=dict, description="Secrets that manifests name; the key `*` stands for every other name."
     )
+    vaults: dict[Name, Vault] = Field(default_factory=dict)
+    sops: Sops | None = None
     directories: dict[Name, Directory] = Field(default_factory=dict)
     etcd: dict[Name, Etcd] = Field(default_factory=dict)
     channels: dict[Name, Webhook] = Field(default_factory=dict)
@@ -184,3 +275,24 @@ class Settings(Section):
     parallel: int = Field(8, ge=1, le=256, description="Targets read or written at a time.")
     state: Path | None = Field(None, description="Folder for the repository's cache and the daemon's memory.")
     serve: Serve = Serve()
+
+    @model_validator(mode="after")
+    def _bind_sources(self) -> Settings:
+        stores = Stores(vaults=self.vaults, sops=self.sops)
+        own = {id(source) for source in self.secrets.values()}
+        for source in _sources(self):
+            source.bind(stores)
+            if source.generate is not None and id(source) not in own:
+                raise ValueError("`generate` has its place under `secrets`: only passwords of roles are generated")
+        return self
+
+
+def _sources(node: object) -> Iterator[SecretSource]:
+    if isinstance(node, SecretSource):
+        yield node
+    elif isinstance(node, BaseModel):
+        for name in type(node).model_fields:
+            yield from _sources(getattr(node, name))
+    elif isinstance(node, dict):
+        for each in node.values():
+            yield from _sources(each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgvillage.clients.pg_connect import Endpoint
-from pgvillage.clients.secrets import named_secret
-from pgvillage.core.errors import ReadError, SecretError, SettingsError
+from pgvillage.clients.secrets import look_up, obtain
+from pgvillage.core.errors import ReadError, SettingsError
 from pgvillage.core.lookup import GroupAnswer, GroupQuery, Lookups, Unanswered
 from pgvillage.core.plan import System, TargetId
-from pgvillage.core.secret import Secret, SecretRef
+from pgvillage.core.secret import Secret, SecretRef, SecretsFound
 from pgvillage.estate.loader import Manifests, load_manifests, load_settings
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
@@ -24,7 +24,21 @@ from pgvillage.settings import Settings
 from pgvillage.usecases.world import Checkout, QueriesOf, Reading, Writer
 
 _PATHS = frozenset(
-    ["file", "state", "ldif", "cache", "ca", "cert", "key", "sslrootcert", "sslcert", "sslkey", "sshKey", "knownHosts"]
+    [
+        "file",
+        "state",
+        "ldif",
+        "cache",
+        "ca",
+        "cert",
+        "key",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "sshKey",
+        "knownHosts",
+        "sops",
+    ]
 )
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path
 
@@ -96,15 +110,9 @@ class RealWorld:
             merged |= answer
         return Lookups(merged)
 
-    def secrets(self, names: Iterable[str]) -> Mapping[str, Secret]:
+    def secrets(self, names: Iterable[str]) -> SecretsFound:
         """Those that can be had here; what is missing is the planner's to report."""
-        found: dict[str, Secret] = {}
-        for name in names:
-            try:
-                found[name] = named_secret(self.settings.secrets, name)
-            except SecretError:
-                continue
-        return found
+        return look_up(self.settings.secrets, names)
 
     async def read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading:
         if target.system is System.STOLON:
@@ -129,7 +137,7 @@ class RealWorld:
         return PostgresWriter(self.endpoint(view), reading.capabilities.system_identifier, self._secret)
 
     def _secret(self, reference: SecretRef) -> Secret:
-        return named_secret(self.settings.secrets, reference.name)
+        return obtain(self.settings.secrets, reference.name)
 
     def endpoint(self, view: ClusterView) -> Endpoint:
         """Raises SettingsError when the settings do not know the credential."""

@@ -8,7 +8,8 @@ from typing import Any
 from pgvillage.core.address import Address, parse_address
 from pgvillage.core.ledger import Ledger, LedgerEntry
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, 2)  # 1 has no column `secret`
 
 CREATE = """
 CREATE SCHEMA IF NOT EXISTS pgvillage;
@@ -32,8 +33,14 @@ CREATE TABLE IF NOT EXISTS pgvillage.ledger (
     disabled_since timestamptz,
     drop_after_days integer,
     heir text,
-    applied_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+    applied_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    secret text NOT NULL DEFAULT ''
 );
+"""
+READ_FORMAT = "SELECT format FROM pgvillage.target"
+MIGRATE = """
+ALTER TABLE pgvillage.ledger ADD COLUMN IF NOT EXISTS secret text NOT NULL DEFAULT '';
+UPDATE pgvillage.target SET format = 2 WHERE format = 1;
 """
 # Rows that came along with a copy of another system say nothing about this one.
 FORGET = """
@@ -47,15 +54,17 @@ ON CONFLICT (only_row) DO UPDATE SET system_identifier = EXCLUDED.system_identif
 
 READ_TARGET = "SELECT format, system_identifier, revision FROM pgvillage.target"
 READ_ROWS = """
-SELECT address, wish, made, revision, directory, disabled_since, drop_after_days, heir FROM pgvillage.ledger
+SELECT address, wish, made, revision, directory, disabled_since, drop_after_days, heir, secret FROM pgvillage.ledger
 """
+READ_ROWS_OF_FORMAT_1 = READ_ROWS.replace(", secret", "")
 UPSERT = """
-INSERT INTO pgvillage.ledger (address, wish, made, revision, directory, disabled_since, drop_after_days, heir)
+INSERT INTO pgvillage.ledger (address, wish, made, revision, directory, disabled_since, drop_after_days, heir, secret)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::boolean[], %s::text[], %s::text[], %s::timestamptz[], %s::integer[],
-                     %s::text[])
+                     %s::text[], %s::text[])
 ON CONFLICT (address) DO UPDATE SET
     wish = EXCLUDED.wish, made = EXCLUDED.made, revision = EXCLUDED.revision, directory = EXCLUDED.directory,
     disabled_since = EXCLUDED.disabled_since, drop_after_days = EXCLUDED.drop_after_days, heir = EXCLUDED.heir,
+    secret = EXCLUDED.secret,
     applied_at = pg_catalog.now()
 """
 DELETE = "DELETE FROM pgvillage.ledger WHERE address = ANY(%s)"
@@ -73,14 +82,18 @@ def parse_ledger(cluster: str, system: str, target: Sequence[Sequence[Any]], row
     if not target:
         return Ledger(why_not="the ledger is empty")
     found_format, found_system, revision = target[0]
-    if found_format != FORMAT:
-        return Ledger(why_not=f"the ledger has format {found_format}; this PgVillage knows {FORMAT}")
+    if found_format not in _READABLE:
+        return Ledger(why_not=unknown_format(found_format), renewable=False)
     if found_system != system:
         return Ledger(why_not="the ledger was written on another system (a restore or a copy)")
     if not rows and not revision:
         return Ledger()  # made, and nothing applied yet
     entries = {parse_address(f"{cluster}/{row[0]}"): LedgerEntry(*row[1:]) for row in rows}
     return Ledger(usable=True, why_not="", revision=revision, entries=entries)
+
+
+def unknown_format(found: int) -> str:
+    return f"the ledger has format {found}; this PgVillage knows {FORMAT}"
 
 
 def ledger_key(address: Address) -> str:
@@ -99,4 +112,5 @@ def upsert_parameters(rows: Mapping[Address, LedgerEntry]) -> tuple[list[Any], .
         [e.disabled_since for e in entries],
         [e.drop_after_days for e in entries],
         [e.heir for e in entries],
+        [e.secret for e in entries],
     )

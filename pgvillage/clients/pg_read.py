@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgvillage.clients.pg_connect import Endpoint, connect
-from pgvillage.clients.pg_ledger import READ_ROWS, READ_TARGET, parse_ledger
+from pgvillage.clients.pg_ledger import READ_ROWS, READ_ROWS_OF_FORMAT_1, READ_TARGET, parse_ledger
 from pgvillage.core.errors import ReadError
 from pgvillage.core.ledger import Ledger
 from pgvillage.core.live import Capabilities, Live, Query, Rows
@@ -32,7 +32,12 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
        (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database WHERE datallowconn),
        CASE WHEN pg_catalog.to_regclass('pgvillage.ledger') IS NULL THEN false
             ELSE pg_catalog.has_table_privilege('pgvillage.ledger', 'SELECT')
-             AND pg_catalog.has_table_privilege('pgvillage.target', 'SELECT') END
+             AND pg_catalog.has_table_privilege('pgvillage.target', 'SELECT') END,
+       EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('pgvillage.ledger')
+               AND attname = 'secret'),
+       coalesce((SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace
+                 WHERE nspname = 'pgvillage'),
+                pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'))
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -62,11 +67,11 @@ async def read_postgres(
         async with AsyncExitStack() as stack:
             main = await connect(endpoint, None, application="pgvillage read", settings=read_session(endpoint))
             stack.push_async_callback(main.close)
-            capabilities, has_ledger = await _probe(main, endpoint)
+            capabilities, read_rows = await _probe(main, endpoint)
             queries = list(queries_of(capabilities))
             shared = [q for q in queries if not q.each_database]
             each = [q for q in queries if q.each_database]
-            ledger_queries = [Query("ledger_target", READ_TARGET), Query("ledger", READ_ROWS)] if has_ledger else []
+            ledger_queries = [Query("ledger_target", READ_TARGET), Query("ledger", read_rows)] if read_rows else []
             present = [name for name in sorted(databases) if name in capabilities.databases]
             rows, per_database = await asyncio.gather(
                 ask(main, [*shared, *ledger_queries], endpoint),
@@ -77,12 +82,13 @@ async def read_postgres(
     reachable = {name: name not in failures for name in capabilities.databases}
     capabilities = replace(capabilities, databases=reachable)
     ledger = Ledger()
-    if has_ledger:
+    if read_rows:
         ledger = parse_ledger(endpoint.cluster, capabilities.system_identifier, rows["ledger_target"], rows["ledger"])
     return Live(endpoint.cluster, rows, by_database, failures), capabilities, ledger
 
 
-async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[Capabilities, bool]:
+async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[Capabilities, str]:
+    """What the server is, and how to read the ledger's rows there; "" when there is none."""
     import psycopg
 
     # Asked of the session itself: an older server does not even understand the questions.
@@ -96,7 +102,8 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
-    version, superuser, createrole, authid, files, role, recovering, system, current, databases, ledger = row
+    version, superuser, createrole, authid, files, role, recovering, system, current, databases, *about_ledger = row
+    has_ledger, has_marks, keeps_ledger = about_ledger
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
     capabilities = Capabilities(
@@ -109,8 +116,9 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         system_identifier=system,
         maintenance=current,
         databases=dict.fromkeys(databases or (), True),
+        keeps_ledger=bool(keeps_ledger),
     )
-    return capabilities, bool(ledger)
+    return capabilities, (READ_ROWS if has_marks else READ_ROWS_OF_FORMAT_1) if has_ledger else ""
 
 
 async def ask(connection: AsyncConnection[TupleRow], queries: Iterable[Query], endpoint: Endpoint) -> dict[str, Rows]:

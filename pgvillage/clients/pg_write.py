@@ -15,6 +15,7 @@ from pgvillage.clients.pg_connect import Endpoint, connect
 from pgvillage.clients.pg_read import server_words
 from pgvillage.core.errors import LockNotAcquired, ReadError, StepFailed
 from pgvillage.core.ledger import LedgerUpdate
+from pgvillage.core.password_mark import mark_of
 from pgvillage.core.secret import Secret, SecretRef
 from pgvillage.core.step import SecretPlace, SecretText, SqlStep, Verifier
 
@@ -70,6 +71,7 @@ class PostgresWriter:
         self._endpoint = endpoint
         self._system = system_identifier
         self._secret_of = secret_of
+        self._secrets: dict[SecretRef, Secret] = {}
         self._stack = AsyncExitStack()
         self._databases: dict[str, Connection] = {}
         self._main: Connection
@@ -106,10 +108,12 @@ class PostgresWriter:
     async def run(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
         """Do these steps, of one place, and record them: both or neither, where the steps are transactional.
 
-        Raises StepFailed naming the step that failed, LockNotAcquired when another writer took over meanwhile.
+        Raises StepFailed naming the step that failed, LockNotAcquired when another writer took over meanwhile,
+        SecretError before anything is done.
         """
         import psycopg
 
+        await self._fetch_secrets(steps, update)
         for attempt in range(_TRIES):
             try:
                 await self._once(steps, update)
@@ -121,6 +125,13 @@ class PostgresWriter:
                 await asyncio.sleep(random.uniform(0.05, 0.2 * 2**attempt))  # noqa: S311 - jitter, no secret
             else:
                 return
+
+    async def _fetch_secrets(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
+        """Before a transaction begins: a store that is slow must hold no lock. Each is asked for once a writer."""
+        places = [piece.secret for step in steps for piece in step.text if isinstance(piece, SecretPlace)]
+        for reference in dict.fromkeys([*places, *update.secrets.values()]):
+            if reference not in self._secrets:
+                self._secrets[reference] = await asyncio.to_thread(self._secret_of, reference)
 
     async def _once(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
         if not steps:
@@ -220,14 +231,14 @@ class PostgresWriter:
     def _secret_text(self, place: SecretText) -> str:
         from psycopg import sql
 
-        value = self._secret_of(place.secret).reveal()
+        value = self._secrets[place.secret].reveal()
         if place.conninfo:
             value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
         return sql.Literal(f"{place.before}{value}{place.after}").as_string(None).strip()
 
     def _verifier(self, connection: Connection, place: Verifier) -> str:
         """Libpq's own verifier: the clear text never leaves this process."""
-        password = self._secret_of(place.secret).reveal().encode()
+        password = self._secrets[place.secret].reveal().encode()
         verifier = connection.pgconn.encrypt_password(password, place.role.encode(), b"scram-sha-256")
         return f"'{verifier.decode('ascii')}'"
 
@@ -281,6 +292,9 @@ class PostgresWriter:
 
     async def _record(self, update: LedgerUpdate) -> None:
         kept = {a: e for a, e in update.rows.items() if e is not None}
+        for address, reference in update.secrets.items():
+            if address in kept:
+                kept[address] = replace(kept[address], secret=mark_of(self._secrets[reference]))
         gone = [pg_ledger.ledger_key(a) for a, e in update.rows.items() if e is None]
         async with self._main.pipeline():
             if kept:
@@ -366,6 +380,13 @@ class PostgresWriter:
                 return
             if row is None:
                 await self._main.execute(pg_ledger.CREATE)
+            else:
+                found = await (await self._main.execute(pg_ledger.READ_FORMAT)).fetchone()
+                if found is not None and found[0] > pg_ledger.FORMAT:
+                    self.ledger_problem = f"{pg_ledger.unknown_format(found[0])}; it is not used"
+                    return
+                if found is not None and found[0] < pg_ledger.FORMAT:
+                    await self._main.execute(pg_ledger.MIGRATE)
             async with self._main.transaction():
                 await self._main.execute(pg_ledger.FORGET, (self._system,))
                 await self._main.execute(pg_ledger.ADOPT, (pg_ledger.FORMAT, self._system))

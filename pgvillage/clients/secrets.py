@@ -1,36 +1,45 @@
-"""Secrets from environment, file or command; resolved when needed, never stored, never shown."""
+"""Secrets from environment, file, command or a store; resolved when needed, never shown, kept nowhere else."""
 
 from __future__ import annotations
 
 import os
 import re
+import secrets as randomness
+import string
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pgvillage.core.errors import SecretError
-from pgvillage.core.secret import Secret
-from pgvillage.settings import SecretSource
+from pgvillage.clients.secret_stores import FilePlace, OpenStores, SecretPlace
+from pgvillage.core.errors import PgVillageError, SecretError, SecretMissing
+from pgvillage.core.secret import Absent, Secret, SecretsFound
+from pgvillage.settings import PlainSource, SecretSource
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,126}\Z")
 _MAX_BYTES = 64 * 1024
 _COMMAND_SECONDS = 30
+_PARALLEL = 8
+_ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
-def read_secret(source: SecretSource, what: str, name: str = "") -> Secret:
+def read_secret(source: PlainSource, what: str, name: str = "", stores: OpenStores | None = None) -> Secret:
     """The value behind `source`; `what` says in errors whose secret it is.
 
-    Raises SecretError, which never holds the value nor what a command printed.
+    Raises SecretError, which never holds the value nor what a command printed; SecretMissing when there is none yet.
     """
     if source.env is not None:
         variable = _fill(source.env, name)
         value = os.environ.get(variable)
         if value is None:
             raise SecretError(f"{what}: the environment variable {variable} is not set")
-    elif source.file is not None:
-        value = _from_file(_fill(source.file, name), what)
+    elif source.command is not None:
+        value = _from_command([_fill(arg, name) for arg in source.command], what)
+    elif stores is not None:
+        value = _text(_place(source, what, name, stores).read(), what)
     else:
-        value = _from_command([_fill(arg, name) for arg in source.command or ()], what)
+        with OpenStores(read_secret) as own:
+            value = _text(_place(source, what, name, own).read(), what)
     if not value:
         raise SecretError(f"{what}: the secret is empty")
     if "\0" in value:
@@ -38,30 +47,82 @@ def read_secret(source: SecretSource, what: str, name: str = "") -> Secret:
     return Secret(value)
 
 
-def named_secret(secrets: Mapping[str, SecretSource], name: str) -> Secret:
+def named_secret(secrets: Mapping[str, SecretSource], name: str, stores: OpenStores | None = None) -> Secret:
     """The secret that manifests call `name`, by its own entry of the settings or by the one for `*`.
 
     Raises SecretError when the settings know no such secret or it can't be read.
     """
+    return read_secret(_source_of(secrets, name), _called(name), name, stores)
+
+
+def look_up(secrets: Mapping[str, SecretSource], names: Iterable[str]) -> SecretsFound:
+    """Every one that can be had here, and why the others can't; nothing is made or written."""
+    values: dict[str, Secret] = {}
+    absent: dict[str, Absent] = {}
+
+    def one(name: str) -> Secret | Absent:
+        try:
+            return named_secret(secrets, name, stores)
+        except SecretMissing as error:
+            return Absent(_reason(error, name), generates=_source_of(secrets, name).generate is not None)
+        except PgVillageError as error:
+            return Absent(_reason(error, name))
+
+    listed = list(names)
+    with OpenStores(read_secret) as stores, ThreadPoolExecutor(_PARALLEL) as pool:
+        for name, found in zip(listed, pool.map(one, listed), strict=True):
+            if isinstance(found, Secret):
+                values[name] = found
+            else:
+                absent[name] = found
+    return SecretsFound(values, absent)
+
+
+def obtain(secrets: Mapping[str, SecretSource], name: str) -> Secret:
+    """The secret as an apply needs it: where its place is empty and it may be generated, it is made and stored first.
+
+    Of two that do so at once one is the first; the other takes what is there then.
+    """
+    try:
+        return named_secret(secrets, name)
+    except SecretMissing:
+        source = _source_of(secrets, name)
+        if source.generate is None:
+            raise
+        with OpenStores(read_secret) as stores:
+            place = _place(source, _called(name), name, stores)
+            place.create("".join(randomness.choice(_ALPHABET) for _ in range(source.generate.length)))
+    return named_secret(secrets, name)
+
+
+def _source_of(secrets: Mapping[str, SecretSource], name: str) -> SecretSource:
     if not _NAME.match(name):
         raise SecretError(f"{name!r} is not a secret's name: expected letters, digits, '.', '_' and '-'")
     source = secrets.get(name) or secrets.get("*")
     if source is None:
         raise SecretError(f"the settings know no secret {name!r}: add it under `secrets:`")
-    return read_secret(source, f"secret {name!r}", name)
+    return source
+
+
+def _called(name: str) -> str:
+    return f"secret {name!r}"
+
+
+def _reason(error: PgVillageError, name: str) -> str:
+    return str(error).removeprefix(f"{_called(name)}: ")
 
 
 def _fill(template: str, name: str) -> str:
     return template.replace("{name}", name) if name else template
 
 
-def _from_file(path: str, what: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SecretError(f"{what}: cannot read {path}: {error.strerror}") from None
-    return _text(data, what)
+def _place(source: PlainSource, what: str, name: str, stores: OpenStores) -> SecretPlace:
+    if isinstance(source, SecretSource) and source.vault is not None:
+        return stores.in_vault(source, _fill(source.vault, name), what)
+    if isinstance(source, SecretSource) and source.sops is not None:
+        return stores.in_sops(source, _fill(source.sops, name))
+    assert source.file is not None
+    return FilePlace(Path(_fill(source.file, name)), what, _MAX_BYTES)
 
 
 def _from_command(argv: list[str], what: str) -> str:

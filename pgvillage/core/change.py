@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pgvillage.core.address import Address
+from pgvillage.core.secret import SecretRef
 from pgvillage.core.state import State, canonical, state_fingerprint
 
 
@@ -76,12 +77,24 @@ class Leaver:
     heir: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What is asked for has changed although the manifest has not: the value behind a secret's name.
+
+    A change of these `fields` alone is as good as merged, and `reason` says why.
+    """
+
+    fields: frozenset[str]
+    reason: str
+
+
 class Resource(NamedTuple):
     """One desired object. `state` None means that it must not exist.
 
-    A tuple because there are tens of thousands: it is made in a fraction of a frozen dataclass's time. `wish` is the
-    state as asked for, before it met what exists: its fingerprint tells a change of mind from drift. `declared` is
-    False for what nobody asked for and authority says must not be there.
+    A tuple because there are tens of thousands: it is made in a fraction of a frozen dataclass's time.
+    `wish` is the state as asked for, before it met what exists: its fingerprint tells a change of mind from drift.
+    `declared` is False for what nobody asked for and authority says must not be there.
+    `secret` is one that it holds; `remembered` is False when the ledger's mark does not fit the secret's value.
     """
 
     address: Address
@@ -92,6 +105,9 @@ class Resource(NamedTuple):
     wish: State | None = None
     leaver: Leaver | None = None
     declared: bool = True
+    secret: SecretRef | None = None
+    remembered: bool = True
+    moved: Moved | None = None
 
     @property
     def wish_fingerprint(self) -> str:
@@ -100,7 +116,10 @@ class Resource(NamedTuple):
 
     def with_state(self, state: State | None) -> Resource:
         """The same wish, settled; `_replace` takes five times as long and this runs for every resource."""
-        return Resource(self.address, state, self.source, self.reason, self.heir, self.wish, self.leaver, self.declared)
+        return Resource(
+            self.address, state, self.source, self.reason, self.heir, self.wish, self.leaver, self.declared,
+            self.secret, self.remembered, self.moved,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +152,11 @@ class Change:
     heir: str | None = None
     held: str = ""
     refused: str = ""
+
+    @property
+    def only_sensitive(self) -> bool:
+        """Nothing of it can be seen by an account that may see no secrets."""
+        return self.action is Action.UPDATE and all(f.sensitive for f in self.fields)
 
     def digest_part(self) -> str:
         """What a plan's digest covers of this change: no sensitive field, no origin, no time."""

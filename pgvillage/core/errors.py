@@ -6,6 +6,7 @@ PgVillageError                 1   something went wrong; the message says what t
  ├── ManifestError             3   the estate is invalid; carries every diagnostic
  ├── SourceError               1   the estate repository could not be read
  ├── SecretError               1   a secret could not be resolved (never says its value)
+ │    └── SecretMissing        1   its place was looked at and is empty
  ├── CredentialRefused         1   a credential would have gone to a host it is not meant for
  ├── ReadError                 1   a live system could not be read; *unread is not absent*
  ├── StalePlan                 5   the target is no longer what was planned on
@@ -82,6 +83,10 @@ class SourceError(PgVillageError):
 
 
 class SecretError(PgVillageError):
+    pass
+
+
+class SecretMissing(SecretError):
     pass
 
 

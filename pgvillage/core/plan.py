@@ -122,8 +122,12 @@ class TargetPlan:
 
     @cached_property
     def digest(self) -> str:
-        """What an approval approves: 64 hex digits over the changes that would be applied, in any order."""
-        text = "\n".join([str(self.target), *sorted(c.digest_part() for c in self.applied_changes)])
+        """What an approval approves: 64 hex digits over the changes that would be applied, in any order.
+
+        What a lesser account can't see is no part of it, so that its plan and the applier's agree.
+        """
+        parts = (c.digest_part() for c in self.applied_changes if not c.only_sensitive)
+        text = "\n".join([str(self.target), *sorted(parts)])
         return hashlib.sha256(text.encode()).hexdigest()
 
 

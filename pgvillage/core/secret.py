@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 
@@ -46,3 +47,19 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is never serialised")
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Why a secret can't be had here. `generates`: its place was looked at and is empty, so an apply will fill it."""
+
+    reason: str
+    generates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsFound:
+    """What looking for secrets by name gave: each name is in one of the two."""
+
+    values: Mapping[str, Secret] = field(default_factory=dict)
+    absent: Mapping[str, Absent] = field(default_factory=dict)

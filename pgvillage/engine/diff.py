@@ -21,6 +21,7 @@ def diff(desired: Mapping[Address, Resource], snapshot: Snapshot) -> list[Change
         if not fields and live is not None and resource.state is not None:
             continue
         action = Action.CREATE if live is None else Action.DELETE if resource.state is None else Action.UPDATE
+        moved = resource.moved if resource.moved and {f.name for f in fields} <= resource.moved.fields else None
         changes.append(
             Change(
                 address=address,
@@ -28,9 +29,9 @@ def diff(desired: Mapping[Address, Resource], snapshot: Snapshot) -> list[Change
                 before=live,
                 after=resource.state,
                 fields=fields,
-                origin=origin_of(resource, action, snapshot.ledger),
+                origin=Origin.GIT if moved else origin_of(resource, action, snapshot.ledger),
                 source=resource.source,
-                reason=resource.reason,
+                reason=moved.reason if moved else resource.reason,
                 heir=resource.heir,
             )
         )

@@ -11,7 +11,7 @@ from pgvillage.core.address import Address
 from pgvillage.core.change import NO_IMPACT, Change, Impact, Resource, Risk
 from pgvillage.core.live import Capabilities, Live, Query
 from pgvillage.core.plan import Finding, Snapshot, System, Unread
-from pgvillage.core.secret import Secret
+from pgvillage.core.secret import Absent, Secret
 from pgvillage.core.state import State
 from pgvillage.core.step import Step
 from pgvillage.estate.view import ClusterView
@@ -44,6 +44,8 @@ class Context:
         if find not in self.known:
             self.known[find] = find(self)
         return cast("T", self.known[find])
+
+    absent: Mapping[str, Absent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

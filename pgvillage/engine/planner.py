@@ -10,6 +10,7 @@ from pgvillage.core.change import Action, Change, Leaver, Origin, Resource
 from pgvillage.core.errors import PgVillageError
 from pgvillage.core.ledger import LedgerEntry, LedgerUpdate
 from pgvillage.core.plan import Finding, Snapshot, Status, TargetId, TargetPlan
+from pgvillage.core.secret import SecretRef
 from pgvillage.core.state import State
 from pgvillage.core.step import Step
 from pgvillage.engine.diff import diff
@@ -154,6 +155,7 @@ def ledger_update(
     entries = context.snapshot.ledger.entries
     pending = {change.address: change for change in changes}
     rows: dict[Address, LedgerEntry | None] = {}
+    secrets: dict[Address, SecretRef] = {}
     for address in desired if done is None else desired.keys() & done:
         resource = desired[address]
         change = pending.get(address)
@@ -170,9 +172,12 @@ def ledger_update(
         if row is None:
             if old is not None:
                 rows[address] = None
-        elif old is None or replace(old, revision=row.revision) != row:
+            continue
+        if resource.secret is not None and not resource.remembered:
+            secrets[address] = resource.secret
+        if address in secrets or old is None or replace(old, revision=row.revision) != row:
             rows[address] = row
-    return LedgerUpdate(rows, revision)
+    return LedgerUpdate(rows, revision, secrets)
 
 
 _STAYS = Leaver(None, None, None)
@@ -187,6 +192,7 @@ def _is_noted(entry: LedgerEntry, resource: Resource) -> bool:
         and entry.heir == leaver.heir
         and entry.directory == resource.source.directory
         and (resource.state is not None or resource.wish is not None)
+        and (resource.secret is None or resource.remembered)
         and entry.wish == resource.wish_fingerprint
     )
 
@@ -204,4 +210,5 @@ def _row(resource: Resource, change: Change | None, old: LedgerEntry | None, rev
         disabled_since=leaver.disabled_since if leaver else None,
         drop_after_days=leaver.drop_after_days if leaver else None,
         heir=leaver.heir if leaver else None,
+        secret=old.secret if old and resource.secret else "",
     )

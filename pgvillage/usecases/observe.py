@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 
 from pgvillage.core.address import Address
 from pgvillage.core.errors import PgVillageError
 from pgvillage.core.live import Capabilities
 from pgvillage.core.plan import Finding, Snapshot, System, TargetId, Unread
+from pgvillage.core.secret import SecretsFound
 from pgvillage.core.state import State
 from pgvillage.engine.kind import Context, Desired
 from pgvillage.engine.planner import Kinds, resolve
@@ -40,18 +42,21 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
 
     reading = await world.read(target, view, queries_of)  # type: ignore[arg-type]
     snapshot = _snapshot(world, found, view, reading)
+    names = _secret_names(view) if target.system is System.POSTGRES else set()
+    secrets = await asyncio.to_thread(world.secrets, sorted(names)) if names else SecretsFound()
     context = Context(
         view=view,
         snapshot=snapshot,
         now=world.now(),
-        secrets=world.secrets(_secret_names(view)) if target.system is System.POSTGRES else {},
+        secrets=secrets.values,
         capabilities=reading.capabilities,
+        absent=secrets.absent,
     )
     wishes = [resource for kind in found.values() for resource in kind.expand(view)]
     desired, findings = resolve(found, wishes, context)
     findings += _forgotten(found, desired, snapshot)
     findings += _findings(view, target, snapshot, reading.capabilities)
-    context = Context(view, _with_findings(snapshot, findings), context.now, context.secrets, context.capabilities)
+    context = replace(context, snapshot=_with_findings(snapshot, findings))
     return Observation(target, found, desired, context, reading)
 
 
@@ -126,6 +131,4 @@ def _forgotten(found: Kinds, desired: Desired, snapshot: Snapshot) -> list[Findi
 
 
 def _with_findings(snapshot: Snapshot, findings: list[Finding]) -> Snapshot:
-    from dataclasses import replace
-
     return replace(snapshot, findings=(*snapshot.findings, *findings))

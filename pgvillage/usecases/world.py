@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from pgvillage.core.ledger import Ledger, LedgerUpdate
 from pgvillage.core.live import Capabilities, Live, Query
 from pgvillage.core.lookup import GroupQuery, Lookups
 from pgvillage.core.plan import TargetId
-from pgvillage.core.secret import Secret
+from pgvillage.core.secret import SecretsFound
 from pgvillage.estate.loader import Manifests
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
@@ -60,7 +60,7 @@ class World(Protocol):
     def manifests(self, checkout: Checkout) -> Manifests: ...
     def descends(self, old: str, new: str) -> bool: ...
     async def ask(self, queries: Collection[GroupQuery]) -> Lookups: ...
-    def secrets(self, names: Iterable[str]) -> Mapping[str, Secret]: ...
+    def secrets(self, names: Iterable[str]) -> SecretsFound: ...
     async def read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading: ...
     def writer(self, target: TargetId, view: ClusterView, reading: Reading) -> AbstractAsyncContextManager[Writer]: ...
     def now(self) -> datetime: ...

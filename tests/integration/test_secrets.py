@@ -20,10 +20,14 @@ from tests.servers.etcd import EtcdServer, running_etcd
 from tests.servers.postgres import PostgresServer
 from tests.servers.slapd import ADMIN, SUFFIX, folders, group_dn, person, person_dn, record, slapd
 from tests.servers.slapd import PASSWORD as BIND
+from tests.servers.vault import fake_vault
 
 SUPERUSER, APP, OTHER, ETCD = "planted-superuser-password", "planted-App-pässword", "planted-other", "planted-etcd-word"
-SECRETS = [SUPERUSER, APP, OTHER, ETCD, BIND]
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "stolon" / "clusterdata-demo.json"
+TOKEN, IN_VAULT, IN_SOPS = "hvs.planted-token", "planted-in-vault", "fixture-etl-json"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURE = FIXTURES / "stolon" / "clusterdata-demo.json"
+AGE = (FIXTURES / "sops" / "age-key.txt").read_text().splitlines()[-1]
+SECRETS = [SUPERUSER, APP, OTHER, ETCD, BIND, TOKEN, IN_VAULT, IN_SOPS, AGE]
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +42,22 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
 def estate(pg: PostgresServer, etcd: EtcdServer, estate_of: EstateMaker, tmp_path: Path) -> Iterator[EstateBuilder]:
     ldif = folders("people", "groups") + person("p", uid="p")
     ldif += record(group_dn("team"), {"objectClass": "groupOfNames", "cn": "team", "member": [person_dn("p")]})
-    with slapd(tmp_path / "ldap", ldif) as directory:
+    with slapd(tmp_path / "ldap", ldif) as directory, fake_vault() as vault:
+        vault.tokens[TOKEN] = ()
+        vault.put("pg/vaulted", password=IN_VAULT)
         found = estate_of(pg)
-        found.environment = {"BIND_WORD": BIND, "ETCD_WORD": ETCD}
+        found.environment = {"BIND_WORD": BIND, "ETCD_WORD": ETCD, "VAULT_WORD": TOKEN}
         bind = {"dn": ADMIN, "password": {"env": "BIND_WORD"}}
         found.settings |= {
-            "secrets": {"app": {"command": ["printf", "%s", APP]}, "other": {"command": ["echo", OTHER]}},
+            "secrets": {
+                "app": {"command": ["printf", "%s", APP]},
+                "other": {"command": ["echo", OTHER]},
+                "vaulted": {"vault": "pg/{name}#password"},
+                "sealed": {"sops": f"{FIXTURES}/sops/secrets.json#db/etl"},
+                "made": {"file": str(tmp_path / "made"), "generate": {}},
+            },
+            "vaults": {"main": {"address": vault.url, "token": {"env": "VAULT_WORD"}}},
+            "sops": {"identity": {"file": str(FIXTURES / "sops" / "age-key.txt")}},
             "directories": {"corp": {"uris": [directory.uri], "base": SUFFIX, "bind": bind, "startTls": False}},
             "etcd": {
                 "store": {"endpoints": [etcd.url], "user": "reconciler", "password": {"env": "ETCD_WORD"}, "timeout": 3}
@@ -56,7 +70,10 @@ def estate(pg: PostgresServer, etcd: EtcdServer, estate_of: EstateMaker, tmp_pat
                 cluster("c", pg.host, ha=ha),
                 group("team", members={"directory": "corp", "group": group_dn("team")}),
                 user("app", auth={"method": "scram", "password": {"secret": "app"}}),
-                user("other", auth={"method": "scram", "password": {"secret": "other"}}),
+                *(
+                    user(name, auth={"method": "scram", "password": {"secret": name}})
+                    for name in ("other", "vaulted", "sealed", "made")
+                ),
             ]
         }
         found.commit()
@@ -76,7 +93,9 @@ def clean(what: str, data: bytes | str) -> None:
     assert verifiers == [], f"a verifier in {what}"
 
 
-def test_no_secret_turns_up_anywhere(pg: PostgresServer, estate: EstateBuilder, etcd: EtcdServer) -> None:
+def test_no_secret_turns_up_anywhere(
+    pg: PostgresServer, estate: EstateBuilder, etcd: EtcdServer, tmp_path: Path
+) -> None:
     start = pg.log.stat().st_size
     saved = estate.folder / "plan.json"
     seen: list[bytes] = []
@@ -91,6 +110,7 @@ def test_no_secret_turns_up_anywhere(pg: PostgresServer, estate: EstateBuilder, 
         estate.run("plan", "--out", str(saved)).done()
         clean("the plan's file", saved.read_bytes())
         clean("apply", estate.apply("--sql").done().text)
+        SECRETS.append((tmp_path / "made").read_text().strip())
         pg.sql("ALTER ROLE app SUPERUSER", "ALTER ROLE other PASSWORD NULL")
         for how in ("text", "json", "markdown"):
             clean(f"drift {how}", estate.run("drift", "-o", how).done(2).text)
@@ -99,7 +119,8 @@ def test_no_secret_turns_up_anywhere(pg: PostgresServer, estate: EstateBuilder, 
     finally:
         stop.set()
         watcher.join()
-    pg.connect("postgres", "app", password=APP).close()
+    for role, password in (("app", APP), ("vaulted", IN_VAULT), ("sealed", IN_SOPS), ("made", SECRETS[-1])):
+        pg.connect("postgres", role, password=password).close()
     assert seen
     clean("a process list", b"\n".join(seen))
     clean("pg_stat_activity", "\n".join(activity))

@@ -25,8 +25,9 @@ from pgvillage.core.errors import ManifestError
 from pgvillage.core.ledger import Ledger, LedgerEntry
 from pgvillage.core.live import Capabilities, Live, Query
 from pgvillage.core.lookup import GroupAnswer, GroupQuery, Lookups, Member, Unanswered
+from pgvillage.core.password_mark import mark_of
 from pgvillage.core.plan import Gate, System, TargetId, TargetPlan
-from pgvillage.core.secret import Secret
+from pgvillage.core.secret import Absent, Secret, SecretsFound
 from pgvillage.core.step import Step
 from pgvillage.estate.loader import Manifests, load_manifests
 from pgvillage.estate.view import ClusterView, group_queries, view_cluster
@@ -115,6 +116,7 @@ class Case:
             role=given.get("role", "postgres"),
             system_identifier="7",
             maintenance="postgres",
+            keeps_ledger=given.get("ledger", True),
             databases={n: not d.get("unread") for n, d in self._databases().items() if d.get("allow", True)},
         )
 
@@ -259,9 +261,16 @@ class FakeWorld:
             return Reading(case.answer([]), case.ledger(), None)
         return Reading(case.answer(list(queries_of(case.capabilities))), case.ledger(), case.capabilities)
 
-    def secrets(self, names: Iterable[str]) -> dict[str, Secret]:
+    def secrets(self, names: Iterable[str]) -> SecretsFound:
+        """By name a value, or `generated: true` for one that an apply will make."""
         given = self._case.body.get("secrets", {})
-        return {name: Secret(given[name]) for name in names if name in given}
+        values, absent = {}, {}
+        for name in names:
+            if isinstance(given.get(name), str):
+                values[name] = Secret(given[name])
+            else:
+                absent[name] = Absent(f"the settings know no secret {name!r}", generates=name in given)
+        return SecretsFound(values, absent)
 
     def now(self) -> datetime:
         return NOW
@@ -286,6 +295,7 @@ def _ledger_entry(entry: Mapping[str, Any], wish: Any) -> LedgerEntry:
         disabled_since=datetime.combine(since, datetime.min.time(), UTC) if since else None,
         drop_after_days=entry.get("dropAfter"),
         heir=entry.get("heir"),
+        secret=mark_of(Secret(entry["secret"])) if "secret" in entry else "",
     )
     return replace(made, wish=LedgerEntry.HELD + made.wish) if entry.get("held") else made
 

@@ -22,7 +22,7 @@ from pgvillage.estate.people import Person
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.drop_role import drop_steps
 from pgvillage.resources.postgres.leavers import is_due, leavers, out_of_bounds
-from pgvillage.resources.postgres.scram import matches
+from pgvillage.resources.postgres.password import NEW, UNKNOWN, md5_finding, no_password, settle, unseen_finding
 from pgvillage.resources.postgres.sql import ident, literal, step
 
 ORDER = 10
@@ -125,12 +125,11 @@ class Role(Kind):
                 findings.append(_claims_the_mighty(address, resource))
                 continue
             if isinstance(resource.state, RoleState):
-                state, found = _settle(resource.state, live, address, context)
+                resource, found = _settle(resource, live, context)  # noqa: PLW2901
                 findings += found
-                resource = resource.with_state(state)  # noqa: PLW2901
             resolved[address] = resource
         _add_leavers(resolved, context)
-        return resolved, findings
+        return resolved, findings + list(_about_passwords(desired, context))
 
     def waits_for(self, change: Change, others: Mapping[Address, Change]) -> Iterable[Address]:
         """A role goes when its heir is there, and after databases that go: nothing is done about it in those."""
@@ -255,29 +254,36 @@ def _as_it_is(wish: RoleState, live: RoleState | None) -> RoleState:
     return replace(wish, comment=comment, password=live.password if live else "none", secret=None)
 
 
-def _settle(
-    wish: RoleState, live: RoleState | None, address: Address, context: Context
-) -> tuple[RoleState, list[Finding]]:
-    """The wish with every "as it is" filled in, and the password compared with the verifier."""
+def _settle(resource: Resource, live: RoleState | None, context: Context) -> tuple[Resource, list[Finding]]:
+    """The wish with every "as it is" filled in, and the password compared."""
+    wish = resource.state
+    assert isinstance(wish, RoleState)
     if live is not None and context.view.authority.roles == "none":
-        return live, []
+        return resource.with_state(live), []
     state = _as_it_is(wish, live)
     if wish.password is UNMANAGED:
-        return state, []
-    if live is not None and live.password == "unknown":
-        text = "the account may not read pg_authid: the password is not compared"
-        return replace(state, password="unknown"), [Finding("info", text, address)]
+        return resource.with_state(state), []
+    current = str(live.password) if live else None
     if wish.secret is None:
-        return state, []
-    secret = context.secrets.get(wish.secret)
-    if secret is None:
-        current = live.password if live else "none"
-        text = f"secret {wish.secret!r} is not available here: the password is not compared or set"
-        return replace(state, password=current, secret=None), [Finding("warning", text, address)]
-    verifiers = context.snapshot.inventory.get("role")
-    verifier = verifiers.get(address.name[0]) if isinstance(verifiers, dict) else None
-    same = verifier is not None and matches(secret, verifier)
-    return replace(state, password="scram" if same else "new"), []
+        password = no_password(resource, current, context) if current else "none"
+        return resource.with_state(replace(state, password=password)), []
+    settled, found = settle(resource.address, wish.secret, current, context)
+    state = replace(state, password=settled.password, secret=wish.secret if settled.password == NEW else None)
+    return resource._replace(
+        state=state,
+        secret=SecretRef(wish.secret),
+        remembered=settled.remembered,
+        moved=settled.moved,
+        reason=settled.reason or resource.reason,
+    ), found
+
+
+def _about_passwords(desired: Desired, context: Context) -> Iterable[Finding]:
+    """What holds for many roles is said once."""
+    managed = {a for a, r in desired.items() if isinstance(r.state, RoleState) and r.state.password is not UNMANAGED}
+    live = {a: s for a, s in context.snapshot.live.items() if isinstance(s, RoleState)}
+    yield from unseen_finding((a.name[0] for a in managed & live.keys() if live[a].password == UNKNOWN), context)
+    yield from md5_finding(a.name[0] for a, s in live.items() if s.password == "md5" and s.login and a not in managed)
 
 
 def _add_leavers(resolved: Desired, context: Context) -> None:
