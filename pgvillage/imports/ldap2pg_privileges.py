@@ -46,14 +46,12 @@ def _builtins() -> dict[str, tuple[str | Privilege, ...]]:
             found[f"__{type_}_on_all_{word}__"] = (Privilege(upper, object_class),)
             found[f"__{type_}_on_{word}__"] = (f"__default_{type_}_on_{word}__", f"__{type_}_on_all_{word}__")
         found[f"__all_on_{word}__"] = tuple(f"__{type_}_on_{word}__" for type_ in types)
-    # A privilege of one class only goes by a short name too.
-    for type_ in ("delete", "insert", "truncate", "references", "trigger"):
-        found[f"__{type_}__"] = (f"__{type_}_on_tables__",)
-    found["__execute__"] = ("__execute_on_functions__",)
     return found
 
 
 _BUILT_IN = _builtins()
+_SHORT = {f"__{t}__": f"__{t}_on_tables__" for t in ("delete", "insert", "truncate", "references", "trigger")}
+_SHORT["__execute__"] = "__execute_on_functions__"
 
 
 class Profiles:
@@ -83,6 +81,12 @@ class Profiles:
     def _spelt(self, name: str, node: Node, depth: int) -> list[Privilege]:
         if name in self.nodes:
             return [p for item in self.nodes[name].entries() for p in self._item(item, depth)]
+        if name in _SHORT:
+            long = _SHORT[name]
+            node.note(
+                f"taken as {long}; ldap2pg 6 documents this short name and grants nothing for it", "see if it is meant"
+            )
+            return list(self.of(long, node, depth))
         if name in _BUILT_IN:
             found: list[Privilege] = []
             for each in _BUILT_IN[name]:

@@ -53,6 +53,9 @@ def convert(reading: Reading, scope: Scope) -> Draft:
     spec = _Spec(draft, scope.databases[0])
     draft.database(spec.database, reading.root)
     for name, node in reading.root.named():
+        if name.startswith("pg_"):
+            node.note("a role of PostgreSQL's own is never declared", "leave it out")
+            continue
         section = node.section()
         role = draft.role(name, node)
         _role(spec, role, section)
@@ -86,9 +89,13 @@ def _ownership(spec: _Spec, role: RoleDraft, section: Section) -> None:
         spec.personal.append(role.name)
         spec.writers[role.name].add(role.name)
     owns = section.get("owns").section()
-    for schema in owns.get("schemas").texts():
-        schemas[_bare(schema)] = {"owner": role.name}
-        spec.writers[_bare(schema)].add(role.name)
+    for item in owns.get("schemas").items():
+        schema = _bare(item.text())
+        if schema.startswith("pg_") or schema == "information_schema":
+            item.note("a schema of PostgreSQL's own is never declared", "leave it out")
+        elif schema:
+            schemas[schema] = {"owner": role.name}
+        spec.writers[schema].add(role.name)
     for kind in ("tables", "sequences"):
         owns.decline(kind, f"the owner of {kind} is not declared", "let migrations make them as their owner")
 
