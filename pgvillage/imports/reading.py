@@ -208,6 +208,10 @@ class Section:
     def get(self, *keys: str) -> Node:
         """The value of the first of these keys that is there (they mean the same); nothing where none is."""
         self.asked.update(dict.fromkeys(keys))
+        there = [key for key in keys if key in self.values]
+        for key in there[1:]:
+            node = Node(self.node.reading, (*self.node.path, key), self.values[key])
+            node.note(f"`{there[0]}` stands beside it and means the same; only that one is read", "merge the two")
         for key in keys:
             if key in self.values:
                 return Node(self.node.reading, (*self.node.path, key), self.values[key])

@@ -164,6 +164,11 @@ def test_circles_of_profiles_and_members_end(tmp_path: Path) -> None:
     load_manifests(tmp_path / "out/estate")
 
 
+def test_of_two_keys_that_mean_the_same_one_is_named(tmp_path: Path) -> None:
+    done = written(tmp_path, "rules:\n- role: x\n  roles: y\n")
+    assert [note.key for note in done.notes if "means the same" in note.why] == ["rules[0].role"]
+
+
 def test_what_no_manifest_can_say_is_left_out_and_named(tmp_path: Path) -> None:
     text = "users:\n  pg_bad: {auth: ldap-user}\n  good: {auth: ldap-user}\n" + f"  {'x' * 80}: {{auth: ldap-user}}\n"
     done = written(tmp_path, text)
