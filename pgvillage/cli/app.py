@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from pgvillage.cli import apply, demo, doctor, drift, explain, init, plan, schema, serve, validate
+from pgvillage.cli import apply, demo, doctor, drift, explain, import_, init, plan, schema, serve, validate
 
 app = typer.Typer(
     name="pgvillage",
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(init.command)
+app.command("import")(import_.command)
 app.command("validate")(validate.command)
 app.command("schema")(schema.command)
 app.command("plan")(plan.command)

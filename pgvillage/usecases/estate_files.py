@@ -17,15 +17,23 @@ Document = dict[str, Any]
 _LINE = 88
 
 
-def write_estate(folder: Path, files: Mapping[str, list[Document]]) -> tuple[str, ...]:
-    """Every file that has documents, below `folder`/estate; their schemas beside it. The names that were written."""
-    names = [f"estate/{name}" for name, documents in files.items() if documents]
-    for name, documents in files.items():
-        if documents:
-            _write(folder / "estate" / name, _head(name, documents) + dumped(documents))
+def write_estate(folder: Path, files: Mapping[str, list[Document]], remark: str = "") -> tuple[str, ...]:
+    """Every file that has documents, below `folder`/estate; their schemas beside it. The names that were written.
+
+    `remark` is a comment for the head of each file.
+    """
+    names = write_manifests(folder, files, remark)
     for name, schema in schemas().items():
         _write(folder / "schemas" / name, written(schema))
     return (*names, "schemas/")
+
+
+def write_manifests(folder: Path, files: Mapping[str, list[Document]], remark: str = "") -> tuple[str, ...]:
+    """As `write_estate`, without the schemas."""
+    some = {name: documents for name, documents in files.items() if documents}
+    for name, documents in some.items():
+        _write(folder / "estate" / name, _head(name, documents) + remark + dumped(documents))
+    return tuple(f"estate/{name}" for name in some)
 
 
 def _head(name: str, documents: list[Document]) -> str:

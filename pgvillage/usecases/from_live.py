@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from pgvillage.core.plan import Snapshot
 from pgvillage.core.state import State
+from pgvillage.estate.document_names import document_names
 from pgvillage.estate.manifest.user import UserSpec
 from pgvillage.resources.postgres.acl import public_at_creation
 from pgvillage.resources.postgres.database import DatabaseState
@@ -82,7 +83,7 @@ def documents(live: LiveCluster) -> dict[str, list[Document]]:
     ).by_role()
     users: list[Document] = []
     groups: list[Document] = []
-    name_of = _document_names()
+    name_of = document_names()
     for role, state in live.roles.items():
         spec = _role(role, state, live)
         if role in grants:
@@ -114,22 +115,6 @@ def inexpressible(state: State) -> str:
     except ValidationError:
         return f"its VALID UNTIL ({state.valid_until}) is no date that a manifest can have"
     return ""
-
-
-def _document_names() -> Callable[[str], str]:
-    """Names for documents from names of roles: lower case, no odd characters, each once."""
-    used: set[str] = set()
-
-    def name_of(role: str) -> str:
-        fits = re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", role)
-        base = role if fits else re.sub(r"[^a-z0-9]+", "-", role.lower())[:55].strip("-") or "role"
-        name, number = base, 2
-        while name in used:
-            name, number = f"{base[:55].rstrip('-._')}-{number}", number + 1
-        used.add(name)
-        return name
-
-    return name_of
 
 
 def _role_document(kind: str, role: str, spec: Document, cluster: str, name: str) -> Document:

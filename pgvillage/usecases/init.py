@@ -64,9 +64,9 @@ class Written:
 
 def scaffold(folder: Path, git: Repositories) -> Written:
     """An estate to fill in. Raises UsageError when there is something already."""
-    _refuse_existing(folder)
+    refuse_existing(folder)
     connection = Connection(["db1.example:5432"], "pgvillage", "postgres", "verify-full", {"env": "PGVILLAGE_PASSWORD"})
-    _write_settings(folder, connection, {"secrets": {"app": {"env": "APP_PASSWORD"}}}, git)
+    write_settings(folder, connection, {"secrets": {"app": {"env": "APP_PASSWORD"}}}, git)
     files = write_estate(folder, _examples(connection))
     return Written((*files, "pgvillage.yaml"))
 
@@ -101,7 +101,7 @@ async def from_live(
 
     All is tried in a folder of its own first, so that a failure leaves nothing behind.
     """
-    _refuse_existing(folder)
+    refuse_existing(folder)
     if not _NAME.fullmatch(name):
         raise UsageError(f"--name {name!r}: expected lower-case letters, digits, `-`, `_` and `.`, at most 63")
     with tempfile.TemporaryDirectory(prefix="pgvillage-init-") as temporary:
@@ -112,7 +112,7 @@ async def from_live(
         seen = await _look_twice(world, stage, name, connection)
         planned, outside = await _fitted(world, stage, name, connection, seen)
         files = _moved(stage, folder)
-    _write_settings(folder, connection, {}, git)
+    write_settings(folder, connection, {}, git)
     return Written((*files, "pgvillage.yaml"), planned, outside)
 
 
@@ -183,7 +183,7 @@ def _role_of(change: Change) -> str:
             return ""
 
 
-def _refuse_existing(folder: Path) -> None:
+def refuse_existing(folder: Path) -> None:
     for name in ("estate", "pgvillage.yaml", "schemas"):
         if (folder / name).exists():
             raise UsageError(f"{folder / name} exists already: choose another folder, so that nothing is overwritten")
@@ -199,7 +199,7 @@ def _credential(connection: Connection) -> Document:
     return {"credentials": {"admin": credential}}
 
 
-def _write_settings(folder: Path, connection: Connection, more: Document, git: Repositories) -> None:
+def write_settings(folder: Path, connection: Connection, more: Document, git: Repositories) -> None:
     """The estate becomes a repository of its own, unless it lies in one already."""
     around = git.around(folder)
     if around is None:
