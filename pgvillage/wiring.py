@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pgvillage.clients.pg_connect import Endpoint
 from pgvillage.clients.secrets import named_secret
 from pgvillage.core.errors import ReadError, SecretError, SettingsError
-from pgvillage.core.lookup import GroupAnswer, GroupQuery, Lookups, Unanswered
+from pgvillage.core.lookup import DirectoryVisit, GroupAnswer, GroupQuery, Lookups, Unanswered
 from pgvillage.core.plan import System, TargetId
 from pgvillage.core.secret import Secret, SecretRef
 from pgvillage.estate.loader import load_settings
@@ -80,6 +80,12 @@ class RealWorld:
         for answer in answers:
             merged |= answer
         return Lookups(merged)
+
+    async def visit(self, directory: str, queries: Collection[GroupQuery]) -> DirectoryVisit:
+        """One directory, with how it answered. Raises PgVillageError where it could not be asked."""
+        from pgvillage.clients.ldap import visit_directory
+
+        return await visit_directory(directory, self.settings.directories[directory], queries)
 
     def secrets(self, names: Iterable[str]) -> Mapping[str, Secret]:
         """Those that can be had here; what is missing is the planner's to report."""

@@ -99,9 +99,15 @@ def _first_that_answers(
             entries = LdapEntries(session, settings, attributes_to_read(settings, queries))
             answers = expand(settings, queries, entries, datetime.now(UTC))
             visit = DirectoryVisit(
-                answers, str(uri), entries.facts.product, session.tls, bind_words(settings), tuple(reasons),
-                session.round_trips,
-            )  # fmt: skip
+                answers,
+                uri=str(uri),
+                product=entries.facts.product,
+                active_directory=entries.facts.active_directory,
+                tls=session.tls,
+                identity=bind_words(settings),
+                failed=tuple(reasons),
+                round_trips=session.round_trips,
+            )
         except ServerGone as gone:
             reasons.append(str(gone))
         except DirectoryRefused as refused:

@@ -62,14 +62,22 @@ class LdapEntries:
         return ""
 
     def ahead(self, direct: Mapping[DnKey, str], nested: Mapping[DnKey, str]) -> dict[DnKey, Entry]:
-        """On Active Directory, whose member lists come in parts and whose chain rule follows nesting by itself."""
+        """On Active Directory: all groups at any depth by its chain rule, then everybody in any of them.
+
+        Two searches and not the one that the rule allows: it is tried on each entry that the rest of the filter leaves,
+        which takes 3 s for 2,000 people where groups alone take 0.02 s and a plain `memberOf` is in an index.
+        """
         if not self.facts.active_directory:
             return {}
-        clauses = {key: f"(memberOf={escape(dn)})" for key, dn in direct.items()}
-        clauses |= {key: f"(memberOf:{_IN_CHAIN}:={escape(dn)})" for key, dn in nested.items()}
+        rules = {key: f"(memberOf:{_IN_CHAIN}:={escape(dn)})" for key, dn in nested.items()}
+        groups = self._all(rules, "(objectCategory=group)")
+        dns = {**direct, **nested, **{key: entry.dn for key, entry in groups.items()}}
+        return self._all({key: f"(memberOf={escape(dn)})" for key, dn in dns.items()}) | groups
+
+    def _all(self, clauses: Mapping[DnKey, str], besides: str = "") -> dict[DnKey, Entry]:
         found: dict[DnKey, Entry] = {}
         for _, search_filter in chunks(clauses):
-            entries = self._search(search_filter, self._attributes)
+            entries = self._search(f"(&{besides}{search_filter})" if besides else search_filter, self._attributes)
             if not isinstance(entries, Unread):  # a refusal costs time only: members are looked up one list at a time
                 found.update((entry.key, entry) for entry in entries[0])
         return found

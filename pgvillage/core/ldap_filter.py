@@ -138,6 +138,11 @@ def escape(value: str) -> str:
     return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\{byte:02x}" for byte in value.encode())
 
 
+def readable(value: str) -> str:
+    """A filter's value with only what RFC 4515 asks for as hex, for people to read."""
+    return "".join(f"\\{ord(char):02x}" if char in "\\*()\0" else char for char in value)
+
+
 def write_filter(found: Filter) -> str:
     """The filter for the wire: the same meaning, in one spelling."""
     if isinstance(found, Combined):

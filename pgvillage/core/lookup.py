@@ -87,6 +87,7 @@ class DirectoryVisit:
     answers: Mapping[GroupQuery, GroupAnswer | Unanswered]
     uri: str = ""
     product: str = ""
+    active_directory: bool = False
     tls: TlsFacts | None = None
     identity: str = ""
     failed: tuple[str, ...] = ()
