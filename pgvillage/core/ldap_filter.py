@@ -12,6 +12,7 @@ _ITEM = re.compile(
     r"(?P<name>[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)?(?P<dn>:dn)?(?::(?P<rule>[A-Za-z0-9][A-Za-z0-9.-]*))?"
     r"(?P<sign>:=|>=|<=|~=|=)"
 )
+_ESCAPED = [chr(byte) if byte < 128 and chr(byte).isalnum() else f"\\{byte:02x}" for byte in range(256)]
 _MAX_DEPTH = 50
 _MAX_LENGTH = 10_000
 
@@ -135,7 +136,7 @@ def escape(value: str) -> str:
     """A filter's value with all but letters and digits as hex: ldap3 would split a clause at `>=`, `:=` or spaces."""
     if value.isascii() and value.isalnum():
         return value
-    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"\\{byte:02x}" for byte in value.encode())
+    return "".join(map(_ESCAPED.__getitem__, value.encode()))
 
 
 def readable(value: str) -> str:

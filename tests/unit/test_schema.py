@@ -39,6 +39,7 @@ ALLOWED: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
     "order": ("one number against another one", _message("is larger than max")),
     "date": ("a format is a remark in JSON Schema, not a rule", _message("expected a date")),
     "role": ("a role's name that comes from metadata.name", _message("can't be a role's name", "belong to PostgreSQL")),
+    "filter": ("a filter's grammar is no regular expression", _message("not an LDAP filter")),
     "whole": ("4.0 is an integer in JSON Schema", lambda error: error["type"] == "int_type"),
 }
 
@@ -128,7 +129,7 @@ def test_every_pattern_of_the_manifests_is_told_in_words() -> None:
 def test_schemas_and_models_agree(validators: dict[str, Draft202012Validator]) -> None:
     seen: Counter[str] = Counter()
     good = bad = 0
-    for number, document in enumerate([*good_documents(), *mutated(COUNT, seed=20260102)]):
+    for number, document in enumerate([*good_documents(), *mutated(COUNT, seed=20260103)]):
         errors = _model_errors(document)
         names = [f"{document['kind'].lower()}.json"] if document.get("kind") in list(KINDS) else []
         if not names or number % 3 == 0:
