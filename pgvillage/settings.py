@@ -12,7 +12,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SSL_MODES: tuple[SslMode, ...] = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 CorrectMode = Literal["off", "safe", "all"]
-MemberAttribute = Literal["member", "uniqueMember", "memberUid"]
+MemberAttribute = Literal["member", "uniqueMember", "memberUid", "memberOf"]
 
 
 class Section(BaseModel):
@@ -173,8 +173,24 @@ class TlsFiles(Section):
 
 
 class LdapBind(Section):
-    dn: str
-    password: SecretSource
+    """Who to be: a DN with its password, or whom the client certificate names."""
+
+    dn: str | None = None
+    password: SecretSource | None = None
+    external: bool = Field(False, description="SASL EXTERNAL: the client certificate of `tls` says who we are.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LdapBind:
+        if self.external and (self.dn is not None or self.password is not None):
+            raise ValueError("a bind is either external or by dn and password")
+        if not self.external and (self.dn is None or self.password is None):
+            raise ValueError("a bind needs dn and password, or external: true")
+        return self
+
+
+class ClientCertificate(Section):
+    cert: Path
+    key: Path
 
 
 class Directory(Section):
@@ -183,9 +199,10 @@ class Directory(Section):
     uris: list[str] = Field(default_factory=list, description="ldaps:// or ldap:// URLs, tried in order.")
     ldif: Path | None = Field(None, description="An LDIF file as the directory, for offline use.")
     base: str = Field(description="Base DN; members outside it are not followed.")
-    bind: LdapBind | None = Field(None, description="Simple bind; anonymous when unset.")
+    bind: LdapBind | None = Field(None, description="Simple bind or SASL EXTERNAL; anonymous when unset.")
     start_tls: bool = Field(True, alias="startTls", description="StartTLS on ldap:// URLs.")
     ca: Path | None = Field(None, description="CA file that the server's certificate must chain to.")
+    tls: ClientCertificate | None = Field(None, description="The certificate that we show to the server.")
     timeout: float = Field(10, gt=0, le=300, description="Seconds for connecting and for each answer.")
     page_size: int = Field(500, alias="pageSize", gt=0, le=10_000)
     member_attributes: tuple[MemberAttribute, ...] = Field(
@@ -197,6 +214,8 @@ class Directory(Section):
     def _one_place(self) -> Directory:
         if bool(self.uris) == (self.ldif is not None):
             raise ValueError("a directory needs either uris or ldif")
+        if self.bind and self.bind.external and self.tls is None:
+            raise ValueError("bind.external needs a client certificate: tls: {cert, key}")
         return self
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pgvillage.clients.pg_connect import Endpoint
 from pgvillage.clients.secrets import look_up, obtain
 from pgvillage.core.errors import ReadError, SettingsError
-from pgvillage.core.lookup import GroupAnswer, GroupQuery, Lookups, Unanswered
+from pgvillage.core.lookup import DirectoryVisit, GroupAnswer, GroupQuery, Lookups, Unanswered
 from pgvillage.core.plan import System, TargetId
 from pgvillage.core.secret import Secret, SecretRef, SecretsFound
 from pgvillage.estate.loader import Manifests, load_manifests, load_settings
@@ -109,6 +109,12 @@ class RealWorld:
         for answer in answers:
             merged |= answer
         return Lookups(merged)
+
+    async def visit(self, directory: str, queries: Collection[GroupQuery]) -> DirectoryVisit:
+        """One directory, with how it answered. Raises PgVillageError where it could not be asked."""
+        from pgvillage.clients.ldap import visit_directory
+
+        return await visit_directory(directory, self.settings.directories[directory], queries)
 
     def secrets(self, names: Iterable[str]) -> SecretsFound:
         """Those that can be had here; what is missing is the planner's to report."""

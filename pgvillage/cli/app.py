@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from pgvillage.cli import apply, demo, doctor, drift, explain, import_, init, plan, schema, serve, validate
+from pgvillage.cli import apply, demo, directory, doctor, drift, explain, import_, init, plan, schema, serve, validate
 
 app = typer.Typer(
     name="pgvillage",
@@ -28,6 +28,7 @@ app.command("drift")(drift.command)
 app.command("explain")(explain.command)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
+app.command("directory")(directory.command)
 app.command("demo")(demo.command)
 
 

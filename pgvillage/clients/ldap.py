@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from pgvillage.clients.directory import attributes_to_read, expand
-from pgvillage.clients.ldap_connection import (
-    DirectoryRefused,
-    Line,
-    ServerGone,
-    Uri,
-    connect,
-    parse_uri,
-    refuse_clear_text,
-)
+from pgvillage.clients.ldap_connection import Line, bind_words, connect, parse_uri, refuse_clear_text
 from pgvillage.clients.ldap_dn import InvalidDn, dn_key
 from pgvillage.clients.ldap_entries import LdapEntries
+from pgvillage.clients.ldap_failure import DirectoryRefused, ServerGone, Uri
 from pgvillage.clients.ldif import ldif_directory
 from pgvillage.clients.secrets import read_secret
 from pgvillage.core.errors import PgVillageError
-from pgvillage.core.lookup import GroupAnswer, GroupQuery, Unanswered
+from pgvillage.core.lookup import DirectoryVisit, GroupAnswer, GroupQuery, Unanswered
 from pgvillage.core.secret import Secret
 from pgvillage.settings import Directory
 
-Answers = dict[GroupQuery, GroupAnswer | Unanswered]
 # Time limits for the whole call beyond one for each server that may be dead: connect, bind and a few searches.
 _ROUNDS = 5
 
 
-async def ask_directory(name: str, settings: Directory, queries: Collection[GroupQuery]) -> Answers:
+async def ask_directory(
+    name: str, settings: Directory, queries: Collection[GroupQuery]
+) -> dict[GroupQuery, GroupAnswer | Unanswered]:
     """Answer all questions to one directory over one connection.
 
     Never raises for trouble of the directory: a question without a complete answer gets Unanswered with the reason.
@@ -38,33 +35,45 @@ async def ask_directory(name: str, settings: Directory, queries: Collection[Grou
     if not queries:
         return {}
     try:
+        return dict((await visit_directory(name, settings, queries)).answers)
+    except PgVillageError as error:
+        return dict.fromkeys(queries, Unanswered(f"directory {name}: {error}"))
+
+
+async def visit_directory(name: str, settings: Directory, queries: Collection[GroupQuery]) -> DirectoryVisit:
+    """As `ask_directory`, with how it went. Raises PgVillageError where nothing could be asked."""
+    try:
         dn_key(settings.base)
-        if settings.ldif is not None:
-            return await asyncio.to_thread(_ask_file, settings, queries)
+    except InvalidDn as error:
+        raise DirectoryRefused(
+            f"base {settings.base!r} is not a distinguished name: {error}; correct it in the settings"
+        ) from None
+    started = time.monotonic()
+    if settings.ldif is not None:
+        visit = await asyncio.to_thread(_visit_file, settings, queries)
+    else:
         uris = [parse_uri(uri) for uri in settings.uris]
         for uri in uris:
             refuse_clear_text(uri, settings)
         password = await asyncio.to_thread(_password, name, settings)
-        return await _ask_servers(uris, settings, password, queries)
-    except InvalidDn as error:
-        reason = f"base {settings.base!r} is not a distinguished name: {error}; correct it in the settings"
-    except PgVillageError as error:
-        reason = str(error)
-    return dict.fromkeys(queries, Unanswered(f"directory {name}: {reason}"))
+        visit = await _visit_servers(uris, settings, password, queries)
+    return replace(visit, seconds=time.monotonic() - started)
 
 
-def _ask_file(settings: Directory, queries: Collection[GroupQuery]) -> Answers:
+def _visit_file(settings: Directory, queries: Collection[GroupQuery]) -> DirectoryVisit:
     assert settings.ldif is not None
-    return expand(settings, queries, ldif_directory(settings.ldif, settings))
+    answers = expand(settings, queries, ldif_directory(settings.ldif, settings), datetime.now(UTC))
+    return DirectoryVisit(answers, str(settings.ldif), "an LDIF file")
 
 
 def _password(name: str, settings: Directory) -> Secret | None:
-    return read_secret(settings.bind.password, f"bind password of directory {name}") if settings.bind else None
+    source = settings.bind.password if settings.bind else None
+    return read_secret(source, f"bind password of directory {name}") if source else None
 
 
-async def _ask_servers(
+async def _visit_servers(
     uris: list[Uri], settings: Directory, password: Secret | None, queries: Collection[GroupQuery]
-) -> Answers:
+) -> DirectoryVisit:
     line = Line()
     seconds = settings.timeout * (len(uris) + _ROUNDS)
     try:
@@ -81,21 +90,31 @@ async def _ask_servers(
 
 def _first_that_answers(
     uris: list[Uri], settings: Directory, password: Secret | None, queries: Collection[GroupQuery], line: Line
-) -> Answers:
+) -> DirectoryVisit:
     """Ask server after server, each from the start: answers of two servers are never mixed."""
     reasons: list[str] = []
     for uri in uris:
         try:
             session = connect(uri, settings, password, line)
             entries = LdapEntries(session, settings, attributes_to_read(settings, queries))
-            answers = expand(settings, queries, entries)
+            answers = expand(settings, queries, entries, datetime.now(UTC))
+            visit = DirectoryVisit(
+                answers,
+                uri=str(uri),
+                product=entries.facts.product,
+                active_directory=entries.facts.active_directory,
+                tls=session.tls,
+                identity=bind_words(settings),
+                failed=tuple(reasons),
+                round_trips=session.round_trips,
+            )
         except ServerGone as gone:
             reasons.append(str(gone))
         except DirectoryRefused as refused:
             raise DirectoryRefused("; ".join([*reasons, str(refused)])) from None
         else:
             session.close()
-            return answers
+            return visit
         finally:
             line.drop()
     raise ServerGone("; ".join(reasons))

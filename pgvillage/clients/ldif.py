@@ -8,14 +8,17 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from pgvillage.clients.directory import Entry, Found, Missing, Unread, sole
 from pgvillage.clients.ldap_dn import DnKey, InvalidDn, dn_key, fold, is_within
+from pgvillage.clients.ldap_entry import Entry, Found, Missing, Unread, named_groups, sole
+from pgvillage.clients.ldif_filter import cannot_judge, fits
 from pgvillage.core.errors import SourceError
+from pgvillage.core.ldap_filter import Filter
 from pgvillage.settings import Directory
 
 _LINE = re.compile(rb"([A-Za-z0-9][A-Za-z0-9.-]*)((?:;[A-Za-z0-9=-]+)*):([:<]?) *(.*)\Z", re.DOTALL)
 _MAX_BYTES = 256 << 20
 Line = tuple[int, bytes]
+_REFERRED = Unread("a part of the answer is in another directory, which is not asked; narrow the base")
 
 
 def read_ldif(data: bytes, name: str) -> dict[DnKey, Entry]:
@@ -151,6 +154,37 @@ class LdifEntries:
 
     def by_user(self, values: Collection[str]) -> dict[str, Found]:
         return {value: sole(value, self._users.get(value, ()), incomplete=self._open) for value in values}
+
+    def ahead(self, direct: Mapping[DnKey, str], nested: Mapping[DnKey, str]) -> dict[DnKey, Entry]:  # noqa: ARG002
+        return {}
+
+    def by_membership(self, groups: Mapping[DnKey, str]) -> dict[DnKey, list[Entry] | Unread]:
+        members: dict[DnKey, list[Entry] | Unread] = {key: [] for key in groups}
+        if self._open:
+            return dict.fromkeys(groups, _REFERRED)
+        for entry in self._below(self._base):
+            for key in named_groups(entry):
+                found = members.get(key)
+                if isinstance(found, list):
+                    found.append(entry)
+        return members
+
+    def search(self, base: str, wanted: Filter) -> list[Entry] | Unread:
+        if fault := cannot_judge(wanted):
+            return Unread(fault)
+        return _REFERRED if self._open else [e for e in self._below(dn_key(base)) if fits(e, wanted)]
+
+    def matching(self, dns: Mapping[DnKey, str], wanted: Filter) -> set[DnKey] | Unread:
+        if fault := cannot_judge(wanted):
+            return Unread(fault)
+        return {key for key in dns if isinstance(entry := self._one(key), Entry) and fits(entry, wanted)}
+
+    def attribute_names(self) -> set[str]:
+        """Those that any entry of the file has."""
+        return {name for entry in self._entries.values() for name in entry.attributes}
+
+    def _below(self, base: DnKey) -> Iterator[Entry]:
+        return (e for key, e in self._entries.items() if is_within(key, base) and not self._referred(key))
 
     def _one(self, key: DnKey) -> Found:
         if self._referred(key):

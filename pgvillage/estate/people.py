@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Source
@@ -15,7 +16,7 @@ from pgvillage.estate.manifest import Group, User
 from pgvillage.estate.manifest.common import NAME_BYTES, MemberOf
 from pgvillage.estate.manifest.group import DropAfter, Members, fill_template, template_attributes
 
-_MAX_NAMED = 5
+_MAX_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class People:
     unanswered: Mapping[str, str]
     unanswered_directories: frozenset[str]
     findings: tuple[Finding, ...]
+    # Roles of accounts that are disabled or expired, with the reason in words; they are nobody's members.
+    disabled: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,70 +52,128 @@ class _Claim:
     member: Member
 
 
+def query_of(group: Group) -> GroupQuery | None:
+    """The question that answers who is in this group; None where no directory says it."""
+    members = group.spec.members
+    if members is None or members.directory is None or group.spec.ensure != "present":
+        return None
+    attributes = template_attributes(members.role)
+    if members.search:
+        search = members.search
+        return GroupQuery(members.directory, "", attributes=attributes, filter=search.filter, base=search.base or "")
+    return GroupQuery(members.directory, members.group or "", members.nested, attributes, filter=members.filter or "")
+
+
 def gather_people(
     groups: Iterable[Located[Group]], users: Iterable[Located[User]], lookups: Lookups, cluster: str
 ) -> People:
     """Turn answered groups into people; a name that two entries share makes both groups unanswered."""
-    claims: dict[str, list[_Claim]] = defaultdict(list)
-    unanswered: dict[str, str] = {}
-    directories: set[str] = set()
-    findings: list[Finding] = []
-    fed = [(g, g.document.spec.members) for g in groups if g.document.spec.ensure == "present"]
-    for group, members in fed:
-        if members is None or members.directory is None or members.group is None:
-            continue
-        role = group.document.role
-        address = Address(cluster, "role", (role,))
-        query = GroupQuery(members.directory, members.group, members.nested, template_attributes(members.role))
-        answer = lookups.groups.get(query) or Unanswered("the directory was not asked")
-        problem = answer.reason if isinstance(answer, Unanswered) else _too_many(answer, members)
-        if problem or isinstance(answer, Unanswered):
-            place = f"directory {members.directory}: "
-            unanswered[role] = problem if problem.startswith(place) else place + problem
-            directories.add(members.directory)
-            continue
-        findings += [Finding("warning", f"{quote_part(role)}: left out {text}", address) for text in _some(answer)]
-        for member in answer.members:
-            name, fault = _role_name(members, member)
-            if fault:
-                findings.append(
-                    Finding("warning", f"{quote_part(role)}: left out {quote_part(member.dn)}: {fault}", address)
-                )
-            else:
-                claims[name].append(_Claim(group, members, member))
-    _refuse_collisions(claims, unanswered, directories)
-    documents = {u.document.role for u in users} | {g.document.role for g, _ in fed}
-    people = {role: _person(role, found) for role, found in claims.items()}
-    findings += [
-        Finding(
+    present = [g for g in groups if g.document.spec.ensure == "present"]
+    gathered = _Gathered(cluster)
+    for group in present:
+        query = query_of(group.document)
+        if query is not None:
+            gathered.add(group, lookups.groups.get(query) or Unanswered("the directory was not asked"))
+    _refuse_collisions(gathered.claims, gathered.unanswered, gathered.directories)
+    documents = {u.document.role for u in users} | {g.document.role for g in present}
+    people = {role: _person(role, found) for role, found in gathered.claims.items()}
+    for role in sorted(documents & set(people)):
+        gathered.say(
             "info",
-            f"{quote_part(role)} is declared by a manifest and named by directory {people[role].directory}: "
+            role,
+            f" is declared by a manifest and named by directory {people[role].directory}: "
             "the manifest owns its attributes, the directory its memberships",
-            Address(cluster, "role", (role,)),
         )
-        for role in sorted(documents & set(people))
-    ]
-    findings += [
-        Finding(
-            "error",
-            f"{quote_part(role)}: members not known, nothing is taken away: {why}",
-            Address(cluster, "role", (role,)),
-        )
-        for role, why in sorted(unanswered.items())
-    ]
-    return People(people, unanswered, frozenset(directories), tuple(findings))
+    for role, why in sorted(gathered.unanswered.items()):
+        gathered.say("error", role, f": members not known, nothing is taken away: {why}")
+    return People(
+        people,
+        gathered.unanswered,
+        frozenset(gathered.directories),
+        tuple(gathered.findings),
+        {role: why for role, why in gathered.disabled.items() if role not in people},
+    )
 
 
-def _too_many(answer: GroupAnswer, members: Members) -> str:
-    if members.max is not None and len(answer.members) > members.max:
-        return f"{len(answer.members)} members, and `max` allows {members.max}"
-    return ""
+@dataclass(slots=True)
+class _Gathered:
+    """What the answers so far amount to."""
+
+    cluster: str
+    claims: dict[str, list[_Claim]] = field(default_factory=lambda: defaultdict(list))
+    unanswered: dict[str, str] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
+    disabled: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def say(self, severity: Literal["error", "warning", "info"], role: str, text: str) -> None:
+        self.findings.append(Finding(severity, f"{quote_part(role)}{text}", Address(self.cluster, "role", (role,))))
+
+    def add(self, group: Located[Group], answer: GroupAnswer | Unanswered) -> None:
+        members = group.document.spec.members
+        assert members is not None
+        role = group.document.role
+        if isinstance(answer, Unanswered):
+            self._unanswered(role, members, answer.reason)
+            return
+        found = sort_members(members, answer)
+        problem = found.problem(members)
+        if problem:
+            self._unanswered(role, members, problem)
+            return
+        if members.on_problem == "warn":
+            for text in shortened(found.left_out, "members"):
+                self.say("warning", role, f": left out {text}")
+        if found.disabled:
+            named = [f"{quote_part(name)} ({why})" for name, why in found.disabled.items()]
+            self.say("info", role, f": no members: {', '.join(shortened(named, 'accounts'))}")
+        self.disabled |= found.disabled
+        for name, member in found.people:
+            self.claims[name].append(_Claim(group, members, member))
+
+    def _unanswered(self, role: str, members: Members, reason: str) -> None:
+        directory = members.directory or ""
+        place = f"directory {directory}: "
+        self.unanswered[role] = reason if reason.startswith(place) else place + reason
+        self.directories.add(directory)
 
 
-def _some(answer: GroupAnswer) -> list[str]:
-    shown = list(answer.skipped[:_MAX_NAMED])
-    if len(answer.skipped) > _MAX_NAMED:
-        shown.append(f"{len(answer.skipped) - _MAX_NAMED} more members")
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """An answer's members by what becomes of them; roles by name, and why where there is one."""
+
+    people: Sequence[tuple[str, Member]]
+    disabled: Mapping[str, str]
+    left_out: Sequence[str]
+
+    def problem(self, members: Members) -> str:
+        """Why nothing may be concluded from this answer, or ''."""
+        if members.on_problem == "fail" and self.left_out:
+            return f"onProblem is fail, and {'; '.join(shortened(self.left_out, 'members'))}"
+        if members.max is not None and len(self.people) > members.max:
+            return f"{len(self.people)} members, and `max` allows {members.max}"
+        return ""
+
+
+def sort_members(members: Members, answer: GroupAnswer) -> Sorted:
+    people: list[tuple[str, Member]] = []
+    disabled: dict[str, str] = {}
+    left_out = list(answer.skipped)
+    for member in answer.members:
+        name, fault = _role_name(members, member)
+        if fault:
+            left_out.append(f"{quote_part(member.dn)}: {fault}")
+        elif member.disabled and members.disabled == "leave":
+            disabled[name] = member.disabled
+        else:
+            people.append((name, member))
+    return Sorted(people, disabled, left_out)
+
+
+def shortened(texts: Sequence[str], what: str) -> list[str]:
+    shown = list(texts[:_MAX_NAMED])
+    if len(texts) > _MAX_NAMED:
+        shown.append(f"{len(texts) - _MAX_NAMED} more {what}")
     return shown
 
 

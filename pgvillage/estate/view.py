@@ -15,8 +15,7 @@ from pgvillage.estate.manifest.cluster import Authority
 from pgvillage.estate.manifest.common import PrivilegeSet, Selector
 from pgvillage.estate.manifest.database import DatabaseFields
 from pgvillage.estate.manifest.estate import Policy, UserDefaults
-from pgvillage.estate.manifest.group import template_attributes
-from pgvillage.estate.people import People, gather_people
+from pgvillage.estate.people import People, gather_people, query_of
 
 BUILT_IN_PROFILES: Mapping[str, PrivilegeSet] = {
     "reader": PrivilegeSet(database=["CONNECT"], schema=["USAGE"], table=["SELECT"], sequence=["SELECT"]),
@@ -87,21 +86,11 @@ def source_of(located: Located[object], *path: str | int) -> Source:
 def group_queries(manifests: Manifests, clusters: Mapping[str, Located[Cluster]]) -> frozenset[GroupQuery]:
     """What has to be asked of directories before these clusters can be planned."""
     return frozenset(
-        query_of(located.document)
+        query
         for located in manifests.groups.values()
-        if located.document.spec.members is not None
-        and located.document.spec.members.directory is not None
-        and located.document.spec.ensure == "present"
+        if (query := query_of(located.document)) is not None
         and any(_selects(located.document.spec.clusters, cluster) for cluster in clusters.values())
     )
-
-
-def query_of(group: Group) -> GroupQuery:
-    members = group.spec.members
-    assert members is not None
-    assert members.directory is not None
-    assert members.group is not None
-    return GroupQuery(members.directory, members.group, members.nested, template_attributes(members.role))
 
 
 def _selects(selector: Selector, cluster: Located[Cluster]) -> bool:

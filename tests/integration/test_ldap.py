@@ -439,6 +439,75 @@ async def test_a_server_that_does_not_start_tls(server: Slapd, ca: Path) -> None
     assert "cannot read the CA file" in await unanswered(secure(server.uri, ca.with_name("none")), query("fifty"))
 
 
+@pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
+async def test_a_client_certificate_says_who_we_are(
+    authority: trustme.CA, ca: Path, tmp_path: Path, folder: Path, scheme: str
+) -> None:
+    ours = certificate(tmp_path / "client", authority.issue_cert("reader.example.test", common_name="reader"))
+    theirs = certificate(tmp_path / "server", authority.issue_cert("127.0.0.1"))
+    only_ours = "access to * by dn.regex=cn=reader read by * auth"
+    with slapd(
+        tmp_path / "db", data(), certificate=Certificate(theirs.cert, theirs.key, ca), limits=only_ours
+    ) as server:
+        uri = f"{scheme}://127.0.0.1:{server.port if scheme == 'ldap' else server.tls_port}"
+        files = {"cert": ours.cert, "key": ours.key}
+        answer = await answered(secure(uri, ca, tls=files, bind={"external": True}), query("fifty", "uid"))
+        assert len(answer.members) == 50
+        # shown and not used, it opens nothing
+        assert "the base can't be read" in await unanswered(secure(uri, ca, tls=files), query("fifty"))
+        swapped = {"cert": theirs.cert, "key": ours.key}
+        reason = await unanswered(secure(uri, ca, tls=swapped, bind={"external": True}), query("fifty"))
+        assert "cannot use the client certificate" in reason
+
+
+async def test_a_client_certificate_is_never_left_unused(server: Slapd, ca: Path) -> None:
+    where = plain(server, bind={"external": True}, tls={"cert": ca, "key": ca})
+    assert "a client certificate needs TLS" in await unanswered(where, query("fifty"))
+
+
+async def test_an_account_that_expired(tmp_path: Path) -> None:
+    both = ["inetOrgPerson", "shadowAccount"]
+    text = folders("people", "groups") + person("old", uid="old", objectClass=both, shadowExpire="1000")
+    text += person("new", uid="new", objectClass=both, shadowExpire="99999") + group(
+        "shadow", [person_dn("old"), person_dn("new")]
+    )
+    with slapd(tmp_path / "db", text) as server:
+        found = (await answered(plain(server), query("shadow", "uid"))).members
+        assert {m.attributes["uid"]: m.disabled for m in found} == {
+            "old": "the account expired on 1972-09-27 (shadowExpire)",
+            "new": "",
+        }
+
+
+async def test_filters_and_searches(server: Slapd) -> None:
+    people = f"ou=people,{SUFFIX}"
+
+    def with_filter(text: str) -> GroupQuery:
+        return GroupQuery("corp", group_dn("fifty"), False, ("uid",), text)
+
+    answer = await answered(plain(server), with_filter(r"(|(mail=u7@*)(uid=\75\38))"))
+    assert (values(answer, "uid"), answer.unfit) == (["u7", "u8"], 48)
+    by_name = GroupQuery("corp", "", False, ("uid",), "(&(objectClass=person)(cn=no*l))", people)
+    assert values(await answered(plain(server), by_name), "uid") == ["nomail"]
+    assert "did you mean mail?" in await unanswered(plain(server), with_filter("(mial=u7@*)"))
+    assert "found none among 50" in await unanswered(plain(server), with_filter("(mail=nobody)"))
+    # the base holds a referral: what lies behind it was not searched
+    everywhere = GroupQuery("corp", "", False, ("uid",), "(uid=u7)")
+    assert "not asked; narrow the base" in await unanswered(plain(server), everywhere)
+    outside = GroupQuery("corp", "", False, ("uid",), "(uid=u7)", "dc=elsewhere")
+    assert "lies outside the directory's base" in await unanswered(plain(server), outside)
+
+
+async def test_a_mistyped_attribute_is_no_empty_group(server: Slapd) -> None:
+    reason = await unanswered(plain(server), query("fifty", "uidd"))
+    assert "the directory knows no attribute uidd; did you mean uid?" in reason
+    reason = await unanswered(plain(server, userAttribute="uiid", base=f"ou=people,{SUFFIX}"), query("posix", "cn"))
+    assert "userAttribute of the settings: the directory knows no attribute uiid; did you mean uid?" in reason
+    assert "memberAttributes has memberOf, and the directory knows no attribute memberOf" in await unanswered(
+        plain(server, memberAttributes=["memberOf"]), query("fifty", "uid")
+    )
+
+
 def comparable(answer: GroupAnswer | Unanswered) -> object:
     if isinstance(answer, Unanswered):
         return "unanswered"

@@ -282,7 +282,8 @@ class FakeWorld:
 def _member(each: Any) -> Member:
     attributes = {"uid": each} if isinstance(each, str) else dict(each)
     dn = attributes.pop("dn", f"uid={attributes.get('uid')},dc=corp")
-    return Member(dn, attributes)
+    disabled = attributes.pop("disabled", "")
+    return Member(dn, attributes, disabled=disabled)
 
 
 def _ledger_entry(entry: Mapping[str, Any], wish: Any) -> LedgerEntry:

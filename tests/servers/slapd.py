@@ -23,6 +23,7 @@ _GROUP_OF_MEMBERS = "objectclass ( 1.3.6.1.4.1.55555.1 NAME 'groupOfMembers' SUP
 class Certificate:
     cert: Path
     key: Path
+    ca: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ def _configuration(data: Path, certificate: Certificate | None, limits: str, suf
     lines += [_GROUP_OF_MEMBERS, "modulepath /usr/lib/ldap", "moduleload back_mdb.la", "sizelimit unlimited"]
     if certificate:
         lines += [f"TLSCertificateFile {certificate.cert}", f"TLSCertificateKeyFile {certificate.key}"]
+        if certificate.ca:
+            # A client that shows a certificate of this authority may bind by it; one that shows none may come in too.
+            lines += [f"TLSCACertificateFile {certificate.ca}", "TLSVerifyClient try"]
     lines += [
         "database mdb", "maxsize 1073741824", f'suffix "{suffix}"', f'rootdn "cn=admin,{suffix}"', f"rootpw {PASSWORD}",
         f"directory {data}", "index objectClass,cn,uid,member eq", limits,

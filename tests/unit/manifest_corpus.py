@@ -126,6 +126,18 @@ metadata: {name: writers}
 spec: {clusters: {names: [orders]}, members: {roles: [a, b]}, ensure: absent, login: false, heir: x, comment: c}
 ---
 apiVersion: pgvillage/v1
+kind: Group
+metadata: {name: filtered}
+spec:
+  clusters: {all: true}
+  members: {directory: corp, group: "cn=x,dc=corp", filter: (mail=*), disabled: keep, onProblem: fail}
+---
+apiVersion: pgvillage/v1
+kind: Group
+metadata: {name: searched}
+spec: {clusters: {all: true}, members: {directory: corp, search: {base: "ou=x,dc=corp", filter: "(&(a=b)(!(c=d)))"}}}
+---
+apiVersion: pgvillage/v1
 kind: Job
 metadata: {name: nightly}
 spec:

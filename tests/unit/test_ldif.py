@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -15,13 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ldap3.operation.search import compile_filter, parse_filter
 
-from pgvillage.clients.directory import Entry, Found, Missing, Unread, expand
+from pgvillage.clients.directory import expand
 from pgvillage.clients.ldap import ask_directory
-from pgvillage.clients.ldap_connection import DirectoryRefused, SearchResult, Session, parse_uri, refuse_clear_text
+from pgvillage.clients.ldap_connection import SearchResult, Session, parse_uri, refuse_clear_text
 from pgvillage.clients.ldap_dn import DnKey, InvalidDn, dn_key, is_within
-from pgvillage.clients.ldap_entries import LdapEntries, _entry, escape
+from pgvillage.clients.ldap_entries import LdapEntries, _entry
+from pgvillage.clients.ldap_entry import Entry, Found, Missing, Unread
+from pgvillage.clients.ldap_failure import DirectoryRefused
 from pgvillage.clients.ldif import read_ldif
 from pgvillage.core.errors import SourceError
+from pgvillage.core.ldap_filter import Filter, escape
 from pgvillage.core.lookup import GroupAnswer, GroupQuery, Unanswered
 from pgvillage.settings import Directory
 
@@ -151,6 +155,9 @@ def test_filter_values_are_letters_digits_and_hex(text: str) -> None:
         assert bytes(compiled["equalityMatch"]["assertionValue"]) == text.encode()
 
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
 class Fixed:
     """Entries that are what the test says, and count what they are asked for."""
 
@@ -169,6 +176,21 @@ class Fixed:
     def by_user(self, values: Collection[str]) -> dict[str, Found]:
         raise AssertionError(f"nobody asked for users, found {values}")
 
+    def ahead(self, direct: Mapping[DnKey, str], nested: Mapping[DnKey, str]) -> dict[DnKey, Entry]:
+        return {}
+
+    def by_membership(self, groups: Mapping[DnKey, str]) -> dict[DnKey, list[Entry] | Unread]:
+        raise AssertionError(f"nobody asked for memberOf, found {groups}")
+
+    def search(self, base: str, wanted: Filter) -> list[Entry] | Unread:
+        raise AssertionError(f"nobody asked for a search, found {wanted}")
+
+    def matching(self, dns: Mapping[DnKey, str], wanted: Filter) -> set[DnKey] | Unread:
+        raise AssertionError(f"nobody asked for a filter, found {wanted}")
+
+    def attribute_names(self) -> set[str]:
+        return {"objectClass", "cn", "uid", "mail"}
+
 
 def entry(dn: str, **attributes: list[str]) -> Entry:
     return Entry(dn, dn_key(dn), {name: tuple(v.encode() for v in values) for name, values in attributes.items()})
@@ -184,7 +206,7 @@ def human(name: str, **attributes: list[str]) -> Entry:
 
 def one(entries: Fixed, name: str, *, nested: bool = False, attributes: tuple[str, ...] = ()) -> object:
     query = GroupQuery("d", f"cn={name},dc=x", nested, attributes)
-    return expand(Directory(uris=["ldap://h"], base=BASE), [query], entries)[query]
+    return expand(Directory(uris=["ldap://h"], base=BASE), [query], entries, NOW)[query]
 
 
 def test_a_chain_of_groups_costs_a_round_per_level_and_names_the_way() -> None:
@@ -215,7 +237,7 @@ def test_any_mixture_of_groups_and_questions(graph: dict[str, frozenset[str]], a
         *(group("G" + name, *map(named, members)) for name, members in graph.items()), *map(human, "uvwxyz")
     )
     queries = {(name, nested): GroupQuery("d", f"cn={named(name)},dc=x", nested) for name, nested in asked}
-    answers = expand(Directory(uris=["ldap://h"], base=BASE), list(queries.values()), entries)
+    answers = expand(Directory(uris=["ldap://h"], base=BASE), list(queries.values()), entries, NOW)
     for (name, nested), query in queries.items():
         answer = answers[query]
         if name not in graph:
@@ -277,7 +299,7 @@ def test_a_group_whose_member_attribute_is_not_read_is_no_empty_group() -> None:
     query = GroupQuery("d", "cn=a,dc=x")
     one_kind = Directory.model_validate({"uris": ["ldap://h"], "base": BASE, "memberAttributes": ["member"]})
     unique = entry("cn=a,dc=x", objectclass=["groupOfUniqueNames"], uniquemember=["cn=u,dc=x"])
-    answer = expand(one_kind, [query], Fixed(unique))[query]
+    answer = expand(one_kind, [query], Fixed(unique), NOW)[query]
     assert isinstance(answer, Unanswered)
     assert "memberAttributes" in answer.reason
 
@@ -289,11 +311,25 @@ def test_values_are_chosen_the_same_way_each_time() -> None:
     assert answer.members[0].attributes == {"cn": "b  B", "mail": "a@x"}
 
 
+@pytest.mark.parametrize(
+    ("attribute", "said"),
+    [
+        ("uidd", "the directory knows no attribute uidd; did you mean uid?"),
+        ("mail", "none of its 1 people has a readable mail; choose another attribute"),
+    ],
+)
+def test_an_attribute_that_nobody_has_is_a_mistake_and_no_empty_group(attribute: str, said: str) -> None:
+    answer = one(Fixed(group("g", "u"), human("u", uid=["u"])), "g", attributes=(attribute,))
+    assert isinstance(answer, Unanswered)
+    assert said in answer.reason
+
+
 def test_who_lacks_an_attribute_or_holds_bytes_there_is_left_out() -> None:
     bad = Entry("cn=u,dc=x", dn_key("cn=u,dc=x"), {"uid": (b"\xff",)})
-    answer = one(Fixed(group("g", "u", "v"), bad, human("v", uid=["v"])), "g", attributes=("uid", "mail"))
+    people = [bad, human("v", uid=["v"]), human("w", uid=["w"], mail=["w@x"])]
+    answer = one(Fixed(group("g", "u", "v", "w"), *people), "g", attributes=("uid", "mail"))
     assert isinstance(answer, GroupAnswer)
-    assert answer.members == ()
+    assert [member.dn for member in answer.members] == ["cn=w,dc=x"]
     assert answer.skipped == ("cn=u,dc=x: has no readable mail, uid", "cn=v,dc=x: has no readable mail")
 
 
@@ -306,7 +342,7 @@ def test_only_names_of_attributes_are_asked_for(attribute: str) -> None:
 
 def test_an_invalid_group_name_leaves_the_others_answered() -> None:
     queries = [GroupQuery("d", "developers"), GroupQuery("d", "cn=g,dc=x")]
-    answers = expand(Directory(uris=["ldap://h"], base=BASE), queries, Fixed(group("g")))
+    answers = expand(Directory(uris=["ldap://h"], base=BASE), queries, Fixed(group("g")), NOW)
     assert isinstance(answers[queries[0]], Unanswered)
     assert answers[queries[1]] == GroupAnswer("cn=g,dc=x", ())
 

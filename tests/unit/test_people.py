@@ -60,3 +60,40 @@ def test_a_template_of_several_attributes() -> None:
     found = people(("a", "corp", 'role: "{uid}.{OU}", case: keep', members))
     assert set(found.by_role) == {"ann.Sales"}
     assert "the entry has no ou" in found.findings[0].message
+
+
+def test_two_people_with_one_name_are_nobody() -> None:
+    same = people(("a", "corp", "case: lower", [{"uid": "Ann", "dn": "cn=1"}, {"uid": "aNN", "dn": "cn=2"}]))
+    assert not same.by_role
+    assert '"cn=1" and "cn=2" would both be role ann' in same.unanswered["a"]
+    names = [{"givenname": "Jan", "sn": "de Wit", "dn": "cn=1"}, {"givenname": "Jan", "sn": "de Wit", "dn": "cn=2"}]
+    joined = people(("a", "corp", 'role: "{givenName}.{sn}"', names), ("b", "corp", "nested: false", ["bob"]))
+    assert set(joined.by_role) == {"bob"}
+    assert "would both be role" in joined.unanswered["a"]
+
+
+def test_what_is_left_out_is_said_refused_or_passed_over_by_choice() -> None:
+    def found(choice: str) -> Any:
+        long = {"uid": "x" * 70}
+        return people(("a", "corp", f"onProblem: {choice}", ["ann", long, 'it\'s "Ä"']))
+
+    assert set(found("warn").by_role) == {"ann", 'it\'s "ä"'}
+    assert [f.severity for f in found("warn").findings] == ["warning"]
+    assert "longer than 63 bytes" in found("warn").findings[0].message
+    assert found("ignore").findings == ()
+    assert set(found("ignore").by_role) == {"ann", 'it\'s "ä"'}
+    assert not found("fail").by_role
+    assert "onProblem is fail" in found("fail").unanswered["a"]
+    assert "longer than 63 bytes" in found("fail").unanswered["a"]
+
+
+def test_a_disabled_account_leaves_unless_it_may_keep_its_place() -> None:
+    gone = {"uid": "gone", "disabled": "the account is disabled"}
+    left = people(("a", "corp", "nested: false", ["ann", gone]))
+    assert set(left.by_role) == {"ann"}
+    assert left.disabled == {"gone": "the account is disabled"}
+    assert "a: no members: gone (the account is disabled)" in left.findings[0].message
+    assert set(people(("a", "corp", "disabled: keep", ["ann", gone])).by_role) == {"ann", "gone"}
+    both = people(("a", "corp", "nested: false", [gone]), ("b", "corp", "disabled: keep", [gone]))
+    assert both.by_role["gone"].groups == ("b",)
+    assert both.disabled == {}

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from pgvillage.core.ldap_filter import InvalidFilter, parse_filter
 from pgvillage.estate.manifest.common import (
     Ensure,
     MemberOf,
@@ -46,6 +47,26 @@ def _template(text: str) -> str:
     return text
 
 
+def _filter(text: str) -> str:
+    try:
+        parse_filter(text)
+    except InvalidFilter as error:
+        raise ValueError(f"not an LDAP filter: {error}") from None
+    return text
+
+
+LdapFilter = Annotated[str, AfterValidator(_filter)]
+
+
+class Search(Part):
+    """People by a search, where no group holds them."""
+
+    base: str | None = Field(None, description="The DN to search below; the directory's base when unset.")
+    filter: LdapFilter = Field(
+        description="An LDAP filter (RFC 4515) for the people.", json_schema_extra={"pattern": r"^\(.+\)$"}
+    )
+
+
 class DropAfter(Part):
     """What happens to a role that the directory no longer names: NOLOGIN at once, dropped later if asked."""
 
@@ -66,7 +87,12 @@ class Members(Part):
         json_schema_extra={
             "allOf": [
                 exactly_one("roles", "directory"),
-                {"if": given("directory"), "then": given("group"), "else": lacking("group")},
+                {
+                    "if": given("directory"),
+                    "then": exactly_one("group", "search"),
+                    "else": lacking("group", "search", "filter"),
+                },
+                {"if": given("search"), "then": lacking("filter")},
             ]
         }
     )
@@ -74,7 +100,21 @@ class Members(Part):
     roles: list[ObjectName] | None = None
     directory: str | None = Field(None, description="A directory of the settings.")
     group: str | None = Field(None, description="The group's DN.")
-    nested: bool = False
+    search: Search | None = None
+    nested: bool = Field(False, description="Follow groups in the group, at any depth.")
+    filter: LdapFilter | None = Field(
+        None,
+        description="An LDAP filter (RFC 4515) that people of the group must fit.",
+        json_schema_extra={"pattern": r"^\(.+\)$"},
+    )
+    disabled: Literal["leave", "keep"] = Field(
+        "leave", description="A disabled or expired account leaves the group, or keeps its place in it."
+    )
+    on_problem: Literal["warn", "fail", "ignore"] = Field(
+        "warn",
+        description="A member that can't be a role (outside the base, gone, without the template's attribute) is left "
+        "out with a warning, makes the whole group unanswered, or is left out in silence.",
+    )
     role: Annotated[str, AfterValidator(_template)] = Field(
         "{uid}",
         description="The role's name, with attributes of the entry in braces, such as {uid}.",
@@ -90,8 +130,12 @@ class Members(Part):
     def _one_place(self) -> Members:
         if (self.roles is None) == (self.directory is None):
             raise ValueError("members come from exactly one of: roles, directory")
-        if (self.directory is None) != (self.group is None):
-            raise ValueError("directory and group go together")
+        if self.directory is None and any(one is not None for one in (self.group, self.search, self.filter)):
+            raise ValueError("group, search and filter go with a directory")
+        if self.directory is not None and (self.group is None) == (self.search is None):
+            raise ValueError("people of a directory come from exactly one of: group, search")
+        if self.search is not None and self.filter is not None:
+            raise ValueError("a search has its filter in search.filter")
         return self
 
 

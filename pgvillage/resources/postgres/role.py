@@ -291,11 +291,12 @@ def _add_leavers(resolved: Desired, context: Context) -> None:
         address = Address(context.view.name, "role", (role,))
         live = context.snapshot.live.get(address)
         source = context.view.located.at("spec")
+        why = context.view.people.disabled.get(role, f"no group of directory {entry.directory} names it any more")
         resource = Resource(
             address,
             None,
             Source(source.file, source.line, entry.directory, role),
-            reason=f"no group of directory {entry.directory} names it any more",
+            reason=why,
             heir=entry.heir,
             declared=False,
         )

@@ -1,0 +1,155 @@
+"""A real Active Directory domain controller: Samba in a network namespace of its own, reached through a veth pair.
+
+Its ports are fixed (389, 636), so it can't stand beside another LDAP server; a namespace needs root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from tests.servers import stop, wait_until
+from tests.servers.slapd import escape_dn, record
+
+BASE = "DC=corp,DC=test"
+STAFF = f"OU=Staff,{BASE}"
+ADMIN = f"CN=Administrator,CN=Users,{BASE}"
+PASSWORD = "s3cret-Of-The-Domain"
+HOST = "dc1.corp.test"  # what the certificate is for, beside the address
+NORMAL, DISABLED = "544", "546"  # userAccountControl: a normal account that needs no password, and the same disabled
+
+
+def missing() -> str:
+    """Why no domain controller can be started here, or ''."""
+    programs = [name for name in ("samba", "samba-tool", "ldbadd", "ip") if not _which(name)]
+    if programs:
+        return f"not installed: {', '.join(programs)}"
+    return "" if os.geteuid() == 0 else "a network namespace needs root"
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+@dataclass(frozen=True)
+class SambaAd:
+    address: str
+    ca: Path
+    database: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def ldap(self) -> str:
+        return f"ldap://{self.address}"
+
+    @property
+    def ldaps(self) -> str:
+        return f"ldaps://{self.address}"
+
+
+def person_dn(cn: str) -> str:
+    return f"CN={escape_dn(cn)},{STAFF}"
+
+
+def person(cn: str, account: str, **more: str | list[str]) -> str:
+    attributes: dict[str, str | list[str]] = {
+        "objectClass": "user", "sAMAccountName": account, "userAccountControl": NORMAL,
+        "userPrincipalName": f"{account}@corp.test",
+    }  # fmt: skip
+    return record(person_dn(cn), attributes | more)
+
+
+def group(cn: str, members: list[str]) -> str:
+    attributes: dict[str, list[str] | str] = {"objectClass": "group", "sAMAccountName": cn}
+    return record(person_dn(cn), attributes | ({"member": members} if members else {}))
+
+
+@contextlib.contextmanager
+def samba_ad(folder: Path, *ldif: str) -> Iterator[SambaAd]:
+    """A domain corp.test with `ldif` in it: each text, of entries or of changes, as one transaction in this order."""
+    with _namespace() as (namespace, address):
+        ca, options = _certificates(folder, address)
+        _provision(folder, options)
+        database = folder / "ad/private/sam.ldb"
+        for at, text in enumerate(ldif):
+            file = folder / f"data{at}.ldif"
+            file.write_text(text)
+            program = "ldbmodify" if "\nchangetype:" in text else "ldbadd"
+            _run(program, "--nosync", "-H", str(database), str(file))
+        log = folder / "samba.log"
+        command = ["ip", "netns", "exec", namespace, "samba", "-s", str(folder / "ad/etc/smb.conf"), "-i", "-Msingle"]
+        with log.open("wb") as out:
+            process = subprocess.Popen([*command, "--debug-stdout"], stdout=out, stderr=out, stdin=subprocess.PIPE)
+        try:
+            wait_until(lambda: process.poll() is not None or _answers(address), "samba", log, seconds=60)
+            if process.poll() is not None:
+                raise RuntimeError(f"samba ended at once:\n{log.read_text(errors='replace')[-2000:]}")
+            yield SambaAd(address, ca, database, process)
+        finally:
+            stop(process)
+
+
+def _answers(address: str) -> bool:
+    try:
+        for port in (389, 636):
+            with socket.create_connection((address, port), timeout=0.5):
+                pass
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _namespace() -> Iterator[tuple[str, str]]:
+    """Name of the namespace and the address of the far end; the kernel removes the veth pair with the namespace."""
+    number = os.getpid() % 16_000
+    name, high, low = f"pgvillage-ad-{os.getpid()}", 64 + number // 256, number % 256
+    ours, theirs = f"10.{high}.{low}.1", f"10.{high}.{low}.2"
+    _run("ip", "netns", "add", name)
+    try:
+        _run("ip", "link", "add", f"ad{os.getpid()}", "type", "veth", "peer", "name", "eth0", "netns", name)
+        _run("ip", "address", "add", f"{ours}/30", "dev", f"ad{os.getpid()}")
+        _run("ip", "link", "set", f"ad{os.getpid()}", "up")
+        _run("ip", "-n", name, "address", "add", f"{theirs}/30", "dev", "eth0")
+        _run("ip", "-n", name, "link", "set", "eth0", "up")
+        _run("ip", "-n", name, "link", "set", "lo", "up")
+        yield name, theirs
+    finally:
+        _run("ip", "netns", "del", name)
+
+
+def _certificates(folder: Path, address: str) -> tuple[Path, list[str]]:
+    authority = trustme.CA()
+    issued = authority.issue_cert(address, HOST)
+    ca, cert, key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
+    authority.cert_pem.write_to_path(ca)
+    issued.private_key_pem.write_to_path(key)
+    key.chmod(0o600)  # Samba uses no key that others can read
+    for pem in issued.cert_chain_pems:
+        pem.write_to_path(cert, append=True)
+    return ca, [f"tls certfile={cert}", f"tls keyfile={key}", f"tls cafile={ca}"]
+
+
+def _provision(folder: Path, options: list[str]) -> None:
+    # `log file` keeps what it writes out of /var/log; only LDAP is served.
+    settings = [*options, "server services=ldap", f"log file={folder / 'log.%m'}", f"pid directory={folder}"]
+    command = [
+        "samba-tool", "domain", "provision", f"--targetdir={folder / 'ad'}", "--realm=CORP.TEST", "--domain=CORP",
+        "--host-name=dc1", "--server-role=dc", "--dns-backend=NONE", f"--adminpass={PASSWORD}", "--use-rfc2307",
+    ]  # fmt: skip
+    _run(*command, *(f"--option={option}" for option in settings))
+
+
+def _run(*command: str) -> None:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": path})
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} {command[1]}: {done.stderr[-2000:] or done.stdout[-2000:]}")
