@@ -32,7 +32,9 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
        (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database WHERE datallowconn),
        CASE WHEN pg_catalog.to_regclass('pgvillage.ledger') IS NULL THEN false
             ELSE pg_catalog.has_table_privilege('pgvillage.ledger', 'SELECT')
-             AND pg_catalog.has_table_privilege('pgvillage.target', 'SELECT') END
+             AND pg_catalog.has_table_privilege('pgvillage.target', 'SELECT') END,
+       pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT')
+         AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE')
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -96,7 +98,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
-    version, superuser, createrole, authid, files, role, recovering, system, current, databases, ledger = row
+    version, superuser, createrole, authid, files, role, recovering, system, current, databases, ledger, hba = row
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
     capabilities = Capabilities(
@@ -109,6 +111,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         system_identifier=system,
         maintenance=current,
         databases=dict.fromkeys(databases or (), True),
+        reads_hba=hba,
     )
     return capabilities, bool(ledger)
 

@@ -32,6 +32,7 @@ class Capabilities:
     system_identifier: str
     maintenance: str
     databases: Mapping[str, bool] = field(default_factory=dict)
+    reads_hba: bool = False
 
     @property
     def major(self) -> int:

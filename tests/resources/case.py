@@ -116,6 +116,7 @@ class Case:
             system_identifier="7",
             maintenance="postgres",
             databases={n: not d.get("unread") for n, d in self._databases().items() if d.get("allow", True)},
+            reads_hba=given.get("hba", True),
         )
 
     def _lookups(self) -> Lookups:
