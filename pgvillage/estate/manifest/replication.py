@@ -76,7 +76,7 @@ class PublicationSpec(Part):
 class SubscribedServer(Part):
     """Where the publications are; the password stands beside it, as a secret's name."""
 
-    host: OptionText = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+    host: OptionText = Field(min_length=1)
     port: int = Field(5432, ge=1, le=65535)
     database: ObjectName
     user: ObjectName

@@ -37,6 +37,8 @@ def surely_another(wish: str, live: str) -> bool:
         asked = tree(wish)
     except NotUnderstood:
         return "select" in _words(wish)  # a subquery stays one
+    if any(node.kind == "select" for node in (*_all(asked), *_all(found))):
+        return all(node.kind != "select" for node in _all(found))
     if _columns(asked) != _columns(found):
         return True
     known = {node.name for node in _all(asked) if node.kind == "text"} | _words(wish)

@@ -1,4 +1,4 @@
-"""SQL expressions as trees, by PostgreSQL's precedence; what is beyond it (subqueries, windows) is not understood."""
+"""SQL expressions as trees, by PostgreSQL's precedence; what is beyond it (joins, windows) is not understood."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pgvillage.resources.postgres.expression_tokens import NotUnderstood, Token,
 
 
 class Node(NamedTuple):
-    """`kind`: word, text, number, call, cast, operator, and, or, not, is, array, row, case, index.
+    """`kind`: word, text, number, call, cast, operator, and, or, not, is, array, row, case, index,
+    exists, select.
 
     `name` is what a leaf says, or a function's, operator's or type's name.
     """
@@ -26,10 +27,10 @@ _TYPES = {
     "timetz": "time with time zone", "time": "time without time zone", "varbit": "bit varying",
 }  # fmt: skip
 _COMPARE = ("<", ">", "=", "<=", ">=", "<>", "!=")
-_NEVER = frozenset(
-    "select from where exists with over filter within window union at extract overlay position substring trim "  # noqa: SIM905
-    "collate row rows distinct variadic order by as on join using xmlelement treat similar escape".split()
-)
+_NEVER = frozenset({
+    "select", "with", "extract", "overlay", "position", "substring", "trim", "row", "distinct", "variadic", "treat",
+})  # fmt: skip
+_ENDS = ("where", ")")
 _LIKE = {"like": "~~", "ilike": "~~*"}
 _OPPOSITE = {"~~": "!~~", "~~*": "!~~*"}
 _DEEPEST = 200
@@ -160,6 +161,11 @@ class _Reader:
 
     def _in(self, left: Node, *, negated: bool) -> Node:
         self.expect("(")
+        if self.accept("select"):
+            found = [self._select()]
+            self.expect(")")
+            inside = Node("operator", "in", (left, *found))
+            return Node("not", "", (inside,)) if negated else inside
         found = self._list(")")
         if len(found) == 1:
             return Node("operator", "<>" if negated else "=", (left, found[0]))
@@ -257,6 +263,10 @@ class _Reader:
         if token.kind in ("text", "number"):
             return Node(token.kind, token.value)
         if token == ("sign", "("):
+            if self.accept("select"):
+                inner = self._select()
+                self.expect(")")
+                return inner
             found = self._list(")")
             return found[0] if len(found) == 1 else Node("row", "", tuple(found))
         if token.kind == "quoted":
@@ -268,6 +278,12 @@ class _Reader:
     def _worded(self, word: str) -> Node:
         if word in _NEVER:
             raise NotUnderstood(word)
+        if word == "exists":
+            self.expect("(")
+            self.expect("select")
+            inner = self._select()
+            self.expect(")")
+            return Node("exists", "", (inner,))
         if word == "case":
             return self._case()
         if word == "array":
@@ -300,6 +316,22 @@ class _Reader:
         if self.accept("("):
             return Node("call", "\0".join(names), tuple(self._list(")")))
         return Node("word", "\0".join(names))
+
+    def _select(self) -> Node:
+        """A subquery on plain tables: what it takes, where from, and which rows."""
+        parts = [self.disjunction()]
+        while self.accept(","):
+            parts.append(self.disjunction())
+        source: list[str] = []
+        if self.accept("from"):
+            while (token := self.peek()) and token.value not in _ENDS:
+                if token.kind not in ("word", "quoted") and token.value not in (".", ","):
+                    raise NotUnderstood(token.value)
+                source += [] if token == ("word", "as") else [token.value]
+                self._at += 1
+        if self.accept("where"):
+            parts.append(self.disjunction())
+        return Node("select", "\0".join(source), tuple(parts))
 
     def _list(self, end: str) -> list[Node]:
         if self.accept(end):
