@@ -23,7 +23,8 @@ SELECT n.nspname, c.relname, c.relrowsecurity, c.relforcerowsecurity
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p')
   AND (c.relrowsecurity OR c.relforcerowsecurity
-       OR (n.nspname, c.relname) IN (SELECT * FROM pg_catalog.unnest(%s::pg_catalog.name[], %s::pg_catalog.name[])))
+       OR (n.nspname, c.relname) IN (
+         SELECT * FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.name[]), pg_catalog.unnest(%s::pg_catalog.name[]))))
 """
 
 
