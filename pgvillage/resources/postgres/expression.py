@@ -41,8 +41,8 @@ def surely_another(wish: str, live: str) -> bool:
         return all(node.kind != "select" for node in _all(found))
     if _columns(asked) != _columns(found):
         return True
-    known = {node.name for node in _all(asked) if node.kind == "text"} | _words(wish)
-    return not _typed_texts(found) <= known
+    known = {node.name for node in _all(asked) if node.kind in ("text", "number")} | _words(wish)
+    return not (_typed_texts(found) <= known and _plain_numbers(found, asked) <= known)
 
 
 def settled_expression(
@@ -113,6 +113,12 @@ def _all(node: Node) -> Iterator[Node]:
 def _columns(node: Node) -> set[str]:
     words = (each.name.split("\0")[-1] for each in _all(node) if each.kind == "word")
     return {word for word in words if word not in _CONSTANTS}
+
+
+def _plain_numbers(found: Node, asked: Node) -> set[str]:
+    """Numbers of the live expression; none where the wish has any that the server writes in another way."""
+    numbers = [[each.name for each in _all(tree_) if each.kind == "number"] for tree_ in (found, asked)]
+    return set() if any(not name.lstrip("-").replace(".", "", 1).isdigit() for name in numbers[1]) else set(numbers[0])
 
 
 def _typed_texts(node: Node) -> set[str]:
