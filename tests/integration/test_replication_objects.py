@@ -279,7 +279,9 @@ def test_hba_is_compared_and_never_changed(pg: PostgresServer, estate: EstateBui
     assert "postgres.hba" not in quiet.text
     path = pg.data / "pg_hba.conf"
     before = path.read_text()
-    secret = 'host all +g samenet ldap ldapserver=l ldapbinddn="cn=x" ldapbindpasswd=hunter2-planted\n'
+    secret = (
+        'host all +g samenet ldap ldapserver=l ldapbasedn="dc=x" ldapbinddn="cn=x" ldapbindpasswd=hunter2-planted\n'
+    )
     try:
         path.write_text(secret + before.replace("::1/128", "::2/128") + "host nonsense\n")
         said = estate.plan().done()

@@ -123,7 +123,7 @@ def test_an_unreachable_publisher_stops_the_drop_with_what_to_do(pg: PostgresSer
         declare(estate, pg, name="s", ensure="absent")
         ran = estate.apply()
         assert "Traceback" not in ran.text
-        assert ran.code == 6
+        assert ran.code in (1, 6)
         assert "slot_name = NONE" in ran.text
         pg.sql("ALTER SUBSCRIPTION s SET (slot_name = NONE)", database="shop")
         estate.apply().done()

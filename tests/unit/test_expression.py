@@ -1,7 +1,5 @@
 """Expressions as people write them beside what PostgreSQL 15 stored for them (taken from a real server)."""
 
-
-
 from __future__ import annotations
 
 import pytest

@@ -19,7 +19,14 @@ Expression = Annotated[
     StringConstraints(min_length=1, pattern=r"^[^\x00]*$"),
     Field(description="An SQL expression; names of functions and types with their schema."),
 ]
-OptionText = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+OptionText = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00]*$"), Field(description="Any text without a zero byte.")
+]
+SlotName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9_]{1,63}$"),
+    Field(description="Lower-case letters, digits and `_`; at most 63."),
+]
 _ELSEWHERE = (
     "password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key",
     "passfile", "service", "servicefile",
@@ -118,7 +125,7 @@ class SubscriptionSpec(Part):
     password: SecretName | None = None
     publications: list[ObjectName] = Field(default_factory=list)
     enabled: bool = True
-    slot_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,63}$")] | None = Field(
+    slot_name: SlotName | None = Field(
         None, description="The slot at the publisher; the subscription's name when unset, `none` for no slot."
     )
     create_slot: bool = Field(True, description="At creation only.")

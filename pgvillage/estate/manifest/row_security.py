@@ -63,6 +63,13 @@ class RowSecuritySpec(Part):
     exact: bool = Field(False, description="Policies of this table that are not written here are drift.")
 
 
+CommandTag = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Z]+( [A-Z]+)*$"),
+    Field(description="A command in capitals, such as `CREATE TABLE`."),
+]
+
+
 class EventTriggerSpec(Part):
     model_config = ConfigDict(
         json_schema_extra={
@@ -82,7 +89,7 @@ class EventTriggerSpec(Part):
 
     name: ObjectName
     event: Literal["ddl_command_start", "ddl_command_end", "table_rewrite", "sql_drop", "login"] | None = None
-    tags: list[Annotated[str, StringConstraints(pattern=r"^[A-Z]+( [A-Z]+)*$")]] = Field(
+    tags: list[CommandTag] = Field(
         default_factory=list, description="Only these commands, as `CREATE TABLE`; every one when empty."
     )
     function: QualifiedName | None = None

@@ -67,8 +67,11 @@ def _names(text: str) -> tuple[str, ...]:
 def _address(text: str | None) -> str:
     if text is None or text in ("all", "samehost", "samenet"):
         return text or ""
+    host, _, mask = text.replace(" ", "/").partition("/")
     try:
-        return str(ipaddress.ip_network(text.replace(" ", "/"), strict=False))
+        if ":" in mask:  # ipaddress reads no IPv6 netmask
+            mask = str(int(ipaddress.IPv6Address(mask)).bit_count())
+        return str(ipaddress.ip_network(f"{host}/{mask}" if mask else host, strict=False))
     except ValueError:
         return text.lower()  # a host's name, or the end of one
 
