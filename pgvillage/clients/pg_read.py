@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 OLDEST = 13
 _PARALLEL_DATABASES = 4
 
+# Not by to_regclass(): without USAGE on the ledger's schema that is an error, and the ledger is only not for us.
 _PROBE = """
+WITH ledger AS (
+  SELECT c.oid, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = 'pgvillage' AND c.relname IN ('ledger', 'target') AND c.relkind = 'r'
+    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'))
 SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.rolcreaterole,
        pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT'),
        pg_catalog.has_table_privilege('pg_catalog.pg_file_settings', 'SELECT')
@@ -30,14 +35,14 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
        pg_catalog.current_database()::text,
        (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database WHERE datallowconn),
-       CASE WHEN pg_catalog.to_regclass('pgvillage.ledger') IS NULL THEN false
-            ELSE pg_catalog.has_table_privilege('pgvillage.ledger', 'SELECT')
-             AND pg_catalog.has_table_privilege('pgvillage.target', 'SELECT') END,
-       EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('pgvillage.ledger')
-               AND attname = 'secret'),
+       (SELECT count(*) = 2 FROM ledger WHERE pg_catalog.has_table_privilege(oid, 'SELECT')),
+       EXISTS (SELECT FROM pg_catalog.pg_attribute
+               WHERE attrelid IN (SELECT oid FROM ledger WHERE relname = 'ledger') AND attname = 'secret'),
        coalesce((SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace
                  WHERE nspname = 'pgvillage'),
-                pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'))
+                pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')),
+       pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT')
+         AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE')
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -102,8 +107,8 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
-    version, superuser, createrole, authid, files, role, recovering, system, current, databases, *about_ledger = row
-    has_ledger, has_marks, keeps_ledger = about_ledger
+    version, superuser, createrole, authid, files, role, recovering, system, current, databases, *rest = row
+    has_ledger, has_marks, keeps_ledger, reads_hba = rest
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
     capabilities = Capabilities(
@@ -117,6 +122,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         maintenance=current,
         databases=dict.fromkeys(databases or (), True),
         keeps_ledger=bool(keeps_ledger),
+        reads_hba=reads_hba,
     )
     return capabilities, (READ_ROWS if has_marks else READ_ROWS_OF_FORMAT_1) if has_ledger else ""
 

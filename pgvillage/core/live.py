@@ -33,6 +33,7 @@ class Capabilities:
     maintenance: str
     databases: Mapping[str, bool] = field(default_factory=dict)
     keeps_ledger: bool = True
+    reads_hba: bool = False
 
     @property
     def major(self) -> int:

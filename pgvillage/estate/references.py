@@ -60,6 +60,7 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
             faults.extend(_unknown_databases(manifests, scopes, job, databases))
     if names is not None:
         faults.extend(_settings(manifests, names))
+        faults.extend(_subscriptions(scopes, names))
     return faults
 
 
@@ -154,6 +155,17 @@ def _settings(manifests: Manifests, names: SettingsNames) -> Iterator[Diagnostic
         shown = "no secret of the settings has this name" if what == "secret" else f"unknown {what} {name}"
         hint = suggestion(name, known, what=f"in the settings ({what})")
         yield located.fault(shown, *path, hint=hint or f"the settings name no {what}")
+
+
+def _subscriptions(scopes: Scopes, names: SettingsNames) -> Iterator[Diagnostic]:
+    """A subscription's secret; a password written in the place of its name must not end up in a log."""
+    for database in scopes.databases:
+        for index, spec in enumerate(database.spec.subscriptions):
+            if spec.password and names.secrets is not None and spec.password.secret not in names.secrets:
+                path = (*database.path, "subscriptions", index, "password", "secret")
+                hint = suggestion(spec.password.secret, names.secrets, what="in the settings (secret)")
+                text = "no secret of the settings has this name"
+                yield database.claim.located.fault(text, *path, hint=hint or "the settings name no secret")
 
 
 def _named(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pgvillage.core.errors import Diagnostic
@@ -10,6 +10,8 @@ from pgvillage.estate.explain_errors import suggestion
 from pgvillage.estate.located import Located, Manifests
 from pgvillage.estate.manifest import Group, User
 from pgvillage.estate.manifest.common import MemberOf, MembershipOptions
+from pgvillage.estate.manifest.replication import PublicationSpec, SubscriptionSpec
+from pgvillage.estate.manifest.row_security import EventTriggerSpec
 from pgvillage.estate.scopes import DatabaseClaim, Scope, Scopes
 from pgvillage.estate.source_text import DocPath
 
@@ -64,6 +66,21 @@ def _named_by_database(database: DatabaseClaim) -> Iterator[Named]:
     for index, schema in enumerate(database.spec.schemas):
         if schema.ensure == "present":
             yield schema.owner, (*database.path, "schemas", index, "owner")
+    spec = database.spec
+    owned: dict[str, Sequence[PublicationSpec | SubscriptionSpec | EventTriggerSpec]] = {
+        "publications": spec.publications, "subscriptions": spec.subscriptions, "eventTriggers": spec.event_triggers
+    }  # fmt: skip
+    for key, objects in owned.items():
+        for index, each in enumerate(objects):
+            if each.ensure == "present":
+                yield each.owner, (*database.path, key, index, "owner")
+    for index, rule in enumerate(database.spec.ownership):
+        yield rule.owner, (*database.path, "ownership", index, "owner")
+    for index, table in enumerate(database.spec.row_security):
+        for number, policy in enumerate(table.policies):
+            path = (*database.path, "rowSecurity", index, "policies", number, "roles")
+            for place, role in enumerate(policy.roles if policy.ensure == "present" else ()):
+                yield None if role == "public" else role, (*path, place)
 
 
 def _check(

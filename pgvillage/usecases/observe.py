@@ -62,7 +62,9 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
 
 def _secret_names(view: ClusterView) -> set[str]:
     auths = [user.document.spec.auth for user in view.users if user.document.spec.ensure == "present"]
-    return {auth.password.secret for auth in auths if auth is not None and auth.password is not None}
+    found = {auth.password.secret for auth in auths if auth is not None and auth.password is not None}
+    subscriptions = [s for d in view.databases if d.spec.ensure == "present" for s in d.spec.subscriptions]
+    return found | {s.password.secret for s in subscriptions if s.password is not None and s.ensure == "present"}
 
 
 def _snapshot(world: World, found: Kinds, view: ClusterView, reading: Reading) -> Snapshot:

@@ -118,6 +118,7 @@ class Case:
             maintenance="postgres",
             keeps_ledger=given.get("ledger", True),
             databases={n: not d.get("unread") for n, d in self._databases().items() if d.get("allow", True)},
+            reads_hba=given.get("hba", True),
         )
 
     def _lookups(self) -> Lookups:

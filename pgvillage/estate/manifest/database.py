@@ -16,6 +16,8 @@ from pgvillage.estate.manifest.common import (
     SchemaPrivilege,
     Selector,
 )
+from pgvillage.estate.manifest.replication import PublicationSpec, SubscriptionSpec
+from pgvillage.estate.manifest.row_security import EventTriggerSpec, OwnershipSpec, RowSecuritySpec
 
 
 class SchemaSpec(Part):
@@ -61,6 +63,11 @@ class DatabaseFields(Part):
     schemas: list[SchemaSpec] = Field(default_factory=list)
     extensions: list[ObjectName | ExtensionSpec] = Field(default_factory=list)
     public: PublicGrants | None = None
+    publications: list[PublicationSpec] = Field(default_factory=list)
+    subscriptions: list[SubscriptionSpec] = Field(default_factory=list)
+    event_triggers: list[EventTriggerSpec] = Field(default_factory=list)
+    row_security: list[RowSecuritySpec] = Field(default_factory=list)
+    ownership: list[OwnershipSpec] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _deletable(self) -> DatabaseFields:

@@ -1,0 +1,49 @@
+"""What manifests name inside a database and PgVillage does not make: found out before an apply stops there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pgvillage.core.address import Address, quote_part
+from pgvillage.engine.kind import Context
+from pgvillage.estate.manifest.qualified_name import join_name, split_name
+from pgvillage.resources.postgres.privilege import Inventory
+
+
+def missing_relations(address: Address, tables: Iterable[str], schemas: Iterable[str], context: Context) -> str:
+    """The first table or schema that is not there, in words; empty when all are. A declared schema will be."""
+    inventory = context.snapshot.inventory.get("privilege")
+    assert isinstance(inventory, Inventory)
+    database = address.name[0]
+    there = {
+        join_name(place[2], name)
+        for place, names in inventory.names.items()
+        if place[:2] == ("table", database)
+        for name in names
+    }
+    for table in tables:
+        if table not in there:
+            schema, name = (quote_part(part) for part in split_name(table))
+            return f"table {schema}.{name} does not exist (yet): it comes with the application{near(table, there)}"
+    known = inventory.schemas.get(database, frozenset()) | _declared(database, context)
+    for schema in schemas:
+        if schema not in known:
+            return f"schema {quote_part(schema)} does not exist and none is declared{near(schema, known)}"
+    return ""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing."""
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _declared(database: str, context: Context) -> set[str]:
+    return {
+        schema.name
+        for each in context.view.databases
+        if each.name == database
+        for schema in each.spec.schemas
+        if schema.ensure == "present"
+    }

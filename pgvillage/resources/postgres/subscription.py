@@ -1,0 +1,233 @@
+"""Kind subscription: what a database takes from publications elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from pgvillage.core.address import Address
+from pgvillage.core.change import Action, Change, Resource, Risk
+from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.secret import SecretRef
+from pgvillage.core.state import UNMANAGED, State, Unmanaged
+from pgvillage.core.step import Step
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.estate.manifest.replication import SubscriptionSpec
+from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.as_it_is import filled_in, owned_by
+from pgvillage.resources.postgres.conninfo import ConnInfo
+from pgvillage.resources.postgres.subscription_sql import SINCE, subscription_steps
+
+ORDER = 90
+UNKNOWN = "unknown"
+DECLARED = "as declared"
+
+# The connection holds a password in clear: only a hash of it ever leaves the server.
+_HASH = "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(s.subconninfo, 'UTF8')), 'hex')"
+_COMMENT = (
+    "(SELECT d.description FROM pg_catalog.pg_description d WHERE d.objoid = s.oid"
+    " AND d.classoid = 'pg_catalog.pg_subscription'::pg_catalog.regclass)"
+)
+_SQL = """
+SELECT s.subname, o.rolname, {hash}, s.subenabled, s.subslotname, s.subpublications, {comment}, {options}
+FROM pg_catalog.pg_subscription s
+JOIN pg_catalog.pg_roles o ON o.oid = s.subowner
+WHERE s.subdbid = (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database())
+"""
+_COLUMNS = {
+    "synchronous_commit": "s.subsynccommit",
+    "binary": "s.subbinary",
+    "streaming": "s.substream::text",
+    "two_phase": "s.subtwophasestate <> 'd'",
+    "disable_on_error": "s.subdisableonerr",
+    "password_required": "s.subpasswordrequired",
+    "run_as_owner": "s.subrunasowner",
+    "origin": "s.suborigin",
+    "failover": "s.subfailover",
+}
+_STREAMING = {"f": "off", "t": "on", "p": "parallel"}
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionState(State):
+    """`connection` is a word about it and never the thing itself; the fields of CONTEXT say how to make it."""
+
+    SENSITIVE: ClassVar[frozenset[str]] = frozenset({"connection"})
+    CONTEXT: ClassVar[frozenset[str]] = frozenset({"conninfo", "create_slot", "copy_data"})
+
+    owner: str | Unmanaged | None = None
+    connection: str = DECLARED
+    publications: frozenset[str] = frozenset()
+    enabled: bool = True
+    slot_name: str | Unmanaged | None = None
+    synchronous_commit: str | Unmanaged | None = None
+    binary: bool | Unmanaged | None = None
+    streaming: str | Unmanaged | None = None
+    two_phase: bool | Unmanaged | None = None
+    disable_on_error: bool | Unmanaged | None = None
+    password_required: bool | Unmanaged | None = None
+    run_as_owner: bool | Unmanaged | None = None
+    origin: str | Unmanaged | None = None
+    failover: bool | Unmanaged | None = None
+    comment: str | Unmanaged | None = None
+    conninfo: ConnInfo | None = None
+    create_slot: bool = True
+    copy_data: bool = True
+
+
+class Subscription(Kind):
+    name = "subscription"
+
+    def expand(self, view: ClusterView) -> Iterable[Resource]:
+        for database in view.databases:
+            for index, spec in enumerate(database.spec.subscriptions if database.spec.ensure == "present" else ()):
+                wish = _state(spec) if spec.ensure == "present" else None
+                address = Address(view.name, self.name, (database.name, spec.name))
+                yield Resource(address, wish, database.source("subscriptions", index), wish=wish)
+
+    def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
+        if view.survey or any(database.spec.subscriptions for database in view.databases):
+            yield Query(self.name, _sql(capabilities), each_database=True)
+
+    def parse(self, live: Live) -> Parsed:
+        states: dict[Address, State] = {}
+        hashes: dict[Address, str] = {}
+        for database, rows in live.by_database.items():
+            for name, owner, connection, *rest in rows.get(self.name, ()):
+                address = Address(live.target, self.name, (database, name))
+                states[address] = _live_state(owner, connection, rest)
+                hashes |= {address: connection} if connection else {}
+        return Parsed(states, inventory=hashes)
+
+    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
+        yield Unread(self.name, (database,), reason)
+
+    def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
+        findings: list[Finding] = []
+        resolved: Desired = {}
+        unseen = False
+        for address, resource in desired.items():
+            live = context.snapshot.live.get(address)
+            state = resource.state
+            if isinstance(state, SubscriptionState):
+                unseen |= isinstance(live, SubscriptionState) and live.connection == UNKNOWN
+                state, found = _settled(state, live, resource, context)
+                findings += found
+            elif isinstance(live, SubscriptionState):
+                findings += _parting(resource, live)
+            resolved[address] = resource.with_state(state)
+        if unseen:
+            text = "only a superuser may read the connections of subscriptions: they are not compared"
+            findings.append(Finding("info", text))
+        return resolved, findings
+
+    def needs(self, address: Address, state: State) -> Iterable[Address]:
+        if isinstance(state, SubscriptionState):
+            yield from owned_by(address, state.owner)
+
+    def judge(self, change: Change, context: Context) -> Judgement:
+        if change.action is Action.DELETE:
+            return Judgement(Risk.DROP, drops=1)
+        risk = Risk.ADDITIVE if change.action is Action.CREATE else Risk.CHANGE
+        return Judgement(risk, refused=_refused(change, context))
+
+    def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
+        for change in changes:
+            yield from subscription_steps(change)
+
+
+KIND = Subscription()
+
+
+def _state(spec: SubscriptionSpec) -> SubscriptionState:
+    assert spec.connection is not None
+    secret = SecretRef(spec.password.secret) if spec.password else None
+    conninfo = ConnInfo.of(spec.connection, secret)
+    options: dict[str, Any] = {name: getattr(spec, name) for name in ("slot_name", *_COLUMNS)}
+    return SubscriptionState(
+        owner=UNMANAGED if spec.owner is None else spec.owner,
+        connection=str(conninfo),
+        publications=frozenset(spec.publications),
+        enabled=spec.enabled,
+        comment=UNMANAGED if spec.comment is None else spec.comment,
+        conninfo=conninfo,
+        create_slot=spec.create_slot,
+        copy_data=spec.copy_data,
+        **{name: UNMANAGED if value is None else value for name, value in options.items()},
+    )
+
+
+def _sql(capabilities: Capabilities) -> str:
+    lesser, major = not capabilities.superuser, capabilities.major
+    columns = {name: sql if major >= SINCE[name] else "NULL" for name, sql in _COLUMNS.items()}
+    if lesser and major < 14:  # before 14 only superusers may read these
+        columns["synchronous_commit"] = "NULL"
+    return _SQL.format(
+        hash="NULL" if lesser else _HASH,
+        comment="NULL" if lesser and major < 14 else _COMMENT,
+        options=", ".join(columns.values()),
+    )
+
+
+def _live_state(owner: str, connection: str | None, rest: Sequence[Any]) -> SubscriptionState:
+    enabled, slot, publications, comment, *values = rest
+    options = dict(zip(_COLUMNS, values, strict=True))
+    if options["streaming"] is not None:
+        options["streaming"] = _STREAMING[options["streaming"][0]]
+    return SubscriptionState(
+        owner=owner,
+        connection=UNKNOWN if connection is None else DECLARED,
+        publications=frozenset(publications),
+        enabled=enabled,
+        slot_name=slot or "none",
+        comment=comment,
+        **options,
+    )
+
+
+def _settled(
+    wish: SubscriptionState, live: State | None, resource: Resource, context: Context
+) -> tuple[SubscriptionState, list[Finding]]:
+    state = filled_in(wish, live)
+    if not isinstance(live, SubscriptionState):
+        return replace(state, connection="new"), []
+    unread = ("synchronous_commit", "comment") if live.synchronous_commit is None else ()
+    state = replace(state, **{name: getattr(live, name) for name in unread})
+    if live.connection == UNKNOWN:
+        return replace(state, connection=UNKNOWN), []
+    assert wish.conninfo is not None
+    secret = context.secrets.get(wish.conninfo.secret.name) if wish.conninfo.secret else None
+    if wish.conninfo.secret and secret is None:
+        text = f"secret {wish.conninfo.secret.name!r} is not available here: the connection is not compared or set"
+        return replace(state, connection=live.connection), [Finding("warning", text, resource.address)]
+    hashes = context.snapshot.inventory.get("subscription")
+    found = hashes.get(resource.address) if isinstance(hashes, dict) else None
+    same = found == wish.conninfo.hashed(secret)
+    return replace(state, connection=live.connection if same else "new"), []
+
+
+def _parting(resource: Resource, live: SubscriptionState) -> list[Finding]:
+    if live.slot_name == "none":
+        return []
+    text = (
+        f"{resource.source}: dropping the subscription drops slot {live.slot_name} at its publisher too. If that is "
+        "gone for good, first ALTER SUBSCRIPTION … DISABLE, then … SET (slot_name = NONE); the slot then stays there"
+    )
+    return [Finding("info", text, resource.address)]
+
+
+def _refused(change: Change, context: Context) -> str:
+    after, before = change.after, change.before
+    assert isinstance(after, SubscriptionState)
+    major = context.capabilities.major if context.capabilities else 0
+    for name, since in SINCE.items():
+        if major < since and getattr(after, name) is not None:
+            return f"`{name}` of a subscription needs PostgreSQL {since}, the server is {major}"
+    if after.streaming == "parallel" and major < 16:
+        return f"`streaming: parallel` needs PostgreSQL 16, the server is {major}"
+    if after.slot_name == "none" and after.enabled:
+        return "a subscription without a slot can't be enabled: set `enabled: false`, or name a slot"
+    if isinstance(before, SubscriptionState) and before.two_phase != after.two_phase and major < 18:
+        return f"`two_phase` of a subscription that exists can be changed since PostgreSQL 18, the server is {major}"
+    return ""
