@@ -11,6 +11,7 @@ from pgvillage.core.errors import Diagnostic, Position
 from pgvillage.estate.located import Located, Manifests
 from pgvillage.estate.manifest import Group
 from pgvillage.estate.manifest.common import MembershipOptions
+from pgvillage.estate.object_references import cluster_lists, listed_twice, option_faults, twice
 from pgvillage.estate.scopes import DatabaseClaim, Scope, Scopes
 from pgvillage.estate.source_text import DocPath
 
@@ -24,22 +25,23 @@ def check_ownership(manifests: Manifests, scopes: Scopes) -> list[Diagnostic]:
     faults.extend(_shared_connections(manifests))
     for database in scopes.databases:
         faults.extend(_twice_within(database))
+    for cluster in manifests.clusters.values():
+        for path, what, names in cluster_lists(cluster):
+            faults.extend(twice(cluster, ("spec", *path), what, names))
     faults.extend(_membership_circles(scopes))
     return faults
 
 
 def _twice_within(database: DatabaseClaim) -> Iterator[Diagnostic]:
     extensions = [e if isinstance(e, str) else e.name for e in database.spec.extensions]
-    for key, what, names in (
-        ("schemas", "schema", [schema.name for schema in database.spec.schemas]),
-        ("extensions", "extension", extensions),
-    ):
-        first: dict[str, int] = {}
-        for index, name in enumerate(names):
-            if first.setdefault(name, index) != index:
-                located, path = database.claim.located, (*database.path, key)
-                message = f"{what} {name} is declared twice; the other one is at {located.at(*path, first[name])}"
-                yield located.fault(message, *path, index, hint="remove one of the two")
+    lists: list[tuple[DocPath, str, list[str]]] = [
+        (("schemas",), "schema", [schema.name for schema in database.spec.schemas]),
+        (("extensions",), "extension", extensions),
+        *listed_twice(database),
+    ]
+    for path, what, names in lists:
+        yield from twice(database.claim.located, (*database.path, *path), what, names)
+    yield from option_faults(database)
 
 
 def _shared_connections(manifests: Manifests) -> Iterator[Diagnostic]:

@@ -10,6 +10,7 @@ from pgvillage.estate.explain_errors import suggestion
 from pgvillage.estate.located import Located, Manifests
 from pgvillage.estate.manifest import Group, User
 from pgvillage.estate.manifest.common import MemberOf, MembershipOptions
+from pgvillage.estate.object_references import roles_of_cluster, roles_of_database
 from pgvillage.estate.scopes import DatabaseClaim, Scope, Scopes
 from pgvillage.estate.source_text import DocPath
 
@@ -25,6 +26,8 @@ def check_roles(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
         if not database.claim.absent:
             named = list(_named_by_database(database))
             yield from _check(manifests, scopes, database.claim.located, named, database.clusters)
+    for name, cluster in manifests.clusters.items():
+        yield from _check(manifests, scopes, cluster, list(roles_of_cluster(cluster)), (name,))
     yield from _default_heir(manifests, scopes)
 
 
@@ -64,6 +67,7 @@ def _named_by_database(database: DatabaseClaim) -> Iterator[Named]:
     for index, schema in enumerate(database.spec.schemas):
         if schema.ensure == "present":
             yield schema.owner, (*database.path, "schemas", index, "owner")
+    yield from roles_of_database(database)
 
 
 def _check(
@@ -89,6 +93,8 @@ def _unknown(located: Located[Any], name: str, path: DocPath, unknown: list[str]
     scope = scopes.of[unknown[0]]
     more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
     close = suggestion(name, {*scope.roles, *scope.external}, what="known roles")
+    if name.upper() == "PUBLIC":
+        return located.fault(f"unknown role {name} on cluster {unknown[0]}{more}", *path, hint="PUBLIC is `public`")
     advice = "declare it as a User or Group, or list it in the cluster's externalRoles"
     hint = f"{close} Or {advice}" if close.endswith("?") else advice
     return located.fault(f"unknown role {name} on cluster {unknown[0]}{more}", *path, hint=hint)

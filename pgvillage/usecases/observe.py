@@ -57,7 +57,12 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
 
 def _secret_names(view: ClusterView) -> set[str]:
     auths = [user.document.spec.auth for user in view.users if user.document.spec.ensure == "present"]
-    return {auth.password.secret for auth in auths if auth is not None and auth.password is not None}
+    passwords = {auth.password.secret for auth in auths if auth is not None and auth.password is not None}
+    servers = [
+        s for database in view.databases if database.spec.ensure == "present" for s in database.spec.foreign_servers
+    ]
+    mappings = [m for server in servers if server.ensure == "present" for m in server.user_mappings]
+    return passwords.union(*(mapping.secrets.values() for mapping in mappings if mapping.ensure == "present"))
 
 
 def _snapshot(world: World, found: Kinds, view: ClusterView, reading: Reading) -> Snapshot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict, JsonValue
 
 from pgvillage.estate.manifest.common import (
     DatabasePrivilege,
@@ -15,7 +16,12 @@ from pgvillage.estate.manifest.common import (
     Scalar,
     SchemaPrivilege,
     Selector,
+    given,
+    lacking,
 )
+from pgvillage.estate.manifest.foreign import ForeignDataWrapperSpec, ForeignServerSpec
+
+LocaleProvider = Literal["libc", "icu", "builtin"]
 
 
 class SchemaSpec(Part):
@@ -40,11 +46,18 @@ class PublicGrants(Part):
     schemas: dict[ObjectName, list[SchemaPrivilege]] = Field(default_factory=dict)
 
 
+def _provided(provider: str, key: str) -> list[JsonValue]:
+    """JSON Schema: this provider has its locale under `key`, and no other provider has."""
+    chosen: JsonDict = {"required": ["localeProvider"], "properties": {"localeProvider": {"const": provider}}}
+    return [{"if": chosen, "then": given(key), "else": lacking(key)}]
+
+
 class DatabaseFields(Part):
     model_config = ConfigDict(
         json_schema_extra={
             "if": {"required": ["ensure"], "properties": {"ensure": {"const": "absent"}}},
             "then": {"required": ["deletionProtection"], "properties": {"deletionProtection": {"const": False}}},
+            "allOf": [*_provided("icu", "icuLocale"), *_provided("builtin", "builtinLocale")],
         }
     )
 
@@ -52,7 +65,16 @@ class DatabaseFields(Part):
     ensure: Ensure = "present"
     deletion_protection: bool = Field(True, description="Must be false before `ensure: absent` drops it.")
     encoding: str | None = Field(None, description="At creation only.")
-    locale: str | None = Field(None, description="At creation only.")
+    locale: str | None = Field(None, description="Of the C library (LC_COLLATE and LC_CTYPE). At creation only.")
+    locale_provider: LocaleProvider | None = Field(
+        None, description="icu from PostgreSQL 15, builtin from 17. At creation only."
+    )
+    icu_locale: str | None = Field(None, min_length=1, description="With `localeProvider: icu`, as `nl-NL`.")
+    builtin_locale: str | None = Field(None, min_length=1, description="With `localeProvider: builtin`, as `C.UTF-8`.")
+    tablespace: ObjectName | None = Field(
+        None, description="At creation only, since moving it means downtime; left alone when unset."
+    )
+    is_template: bool | None = Field(None, description="Left alone when unset.")
     template: ObjectName | None = Field(None, description="At creation only.")
     connection_limit: int | None = Field(None, ge=-1, le=2_147_483_647)
     allow_connections: bool | None = None
@@ -61,11 +83,25 @@ class DatabaseFields(Part):
     schemas: list[SchemaSpec] = Field(default_factory=list)
     extensions: list[ObjectName | ExtensionSpec] = Field(default_factory=list)
     public: PublicGrants | None = None
+    foreign_data_wrappers: list[ForeignDataWrapperSpec] = Field(
+        default_factory=list, description="Others are left alone."
+    )
+    foreign_servers: list[ForeignServerSpec] = Field(default_factory=list, description="Others are left alone.")
 
     @model_validator(mode="after")
     def _deletable(self) -> DatabaseFields:
         if self.ensure == "absent" and self.deletion_protection:
             raise ValueError("`ensure: absent` on a database needs `deletionProtection: false` beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _locale_of_its_provider(self) -> DatabaseFields:
+        for provider, key, value in (
+            ("icu", "icuLocale", self.icu_locale),
+            ("builtin", "builtinLocale", self.builtin_locale),
+        ):
+            if (self.locale_provider == provider) != (value is not None):
+                raise ValueError(f"`localeProvider: {provider}` and `{key}` go together")
         return self
 
 
