@@ -404,33 +404,24 @@ def test_foreign_objects_change_and_go(pg: PostgresServer, estate_of: EstateMake
     assert pg.sql("SELECT count(*) FROM pg_foreign_data_wrapper", database="app") == [(0,)]
 
 
-def test_a_wrapper_of_ones_own(pg: PostgresServer, estate_of: EstateMaker) -> None:
+def test_wrappers_of_ones_own(pg: PostgresServer, estate_of: EstateMaker) -> None:
     estate = estate_of(pg)
-    wrapper = {
-        "name": 'w"%s',
-        "validator": {"schema": "pg_catalog", "name": "postgresql_fdw_validator"},
-        "owner": "heir",
-        "options": {"host": "it's"},
-        "comment": "own",
-    }
-    servers = [{"name": "s", "wrapper": 'w"%s', "type": "t\"'"}]
-    write(estate, pg, {"foreignDataWrappers": [wrapper], "foreignServers": servers})
-    corrected(estate)
     name, address = sql.Identifier('w"%s').as_string(None), 'c/foreign-data-wrapper/app."w\\"%s"'
-    for statement, field, before, after in (
-        (f"ALTER FOREIGN DATA WRAPPER {name} OPTIONS (SET host 'x')", "options.host", "x", "it's"),
-        (f"ALTER FOREIGN DATA WRAPPER {name} OPTIONS (ADD port '1')", "options.port", "1", None),
-        (
-            f"ALTER FOREIGN DATA WRAPPER {name} NO VALIDATOR",
-            "validator",
-            None,
-            ["pg_catalog", "postgresql_fdw_validator"],
-        ),
-    ):
-        pg.sql(statement, database="app")
-        change = drifted(estate, address)
-        assert (change["before"].get(field), change["after"].get(field)) == (before, after)
-        corrected(estate)
+    function = {"schema": "pg_catalog", "name": "postgresql_fdw_validator"}
+    wrapper = {"name": 'w"%s', "owner": "heir", "options": {"host": "it's"}, "comment": "own"}
+    strict = {"name": "strict", "validator": function}
+    servers = [{"name": "s", "wrapper": 'w"%s', "type": "t\"'"}]
+    write(estate, pg, {"foreignDataWrappers": [wrapper, strict], "foreignServers": servers})
+    corrected(estate)
+    pg.sql("ALTER FOREIGN DATA WRAPPER strict NO VALIDATOR", database="app")
+    assert drifted(estate, "c/foreign-data-wrapper/app.strict")["before"].get("validator") is None
+    corrected(estate)
+    pg.sql(f"ALTER FOREIGN DATA WRAPPER {name} OPTIONS (SET host 'x', ADD port '1')", database="app")
+    change = drifted(estate, address)
+    found = {field: (change["before"].get(field), change["after"].get(field)) for field in change["after"]}
+    assert found["options.host"] == ("x", "it's")
+    assert change["before"]["options.port"] == "1"
+    corrected(estate)
     write(estate, pg, {"foreignDataWrappers": [{**wrapper, "owner": "keeper"}]})
     assert "must be a superuser" in estate.plan().done().changes[address]["held"]
     absent = [{"name": 'w"%s', "ensure": "absent"}]
