@@ -498,6 +498,7 @@ def test_an_account_with_less(pg: PostgresServer, estate_of: EstateMaker) -> Non
     write(estate, pg, foreign(far()), **spec)
     corrected(estate)
     pg.sql("ALTER USER MAPPING FOR keeper SERVER far OPTIONS (SET password 'hunter2')", database="app")
+    pg.sql("GRANT USAGE ON SCHEMA pgvillage TO little", "GRANT SELECT ON ALL TABLES IN SCHEMA pgvillage TO little")
     plant(estate, "little", "planted-little")
     estate.settings["credentials"]["admin"] |= {"user": "little", "password": {"file": str(estate.folder / "little")}}
     estate.commit()
