@@ -142,6 +142,11 @@ class PostgresWriter:
             await self._release()
             # The guard holds the fencing row on the main session, so these need one of their own.
             other = await self._database(database or self._endpoint.credential.database)
+            if steps[0].alone:
+                async with self._guard(LedgerUpdate({}, update.revision)):
+                    pass  # still the only writer; holding the row meanwhile would be waited for
+                await self._plainly(other, steps[0])
+                steps = steps[1:]
             async with self._guard(update):
                 for step in steps:
                     await self._plainly(other, step)

@@ -46,7 +46,8 @@ SecretPlace = Verifier | SecretText
 class SqlStep:
     """One statement. `database` None is the maintenance database; `text` may hold places for secrets.
 
-    One that is for `everywhere` is run on every standby too; it must change nothing that is replicated.
+    One that is for `everywhere` is run on every standby too; it must change nothing that is replicated. One that runs
+    `alone` waits for all open transactions: the writer holds none meanwhile, not even the one that fences it.
     """
 
     addresses: tuple[Address, ...]
@@ -54,6 +55,7 @@ class SqlStep:
     database: str | None = None
     transactional: bool = True
     everywhere: bool = False
+    alone: bool = False
 
     def __str__(self) -> str:
         return "".join(map(str, self.text))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any
 
 from pgvillage.core.errors import Diagnostic, Position
 from pgvillage.estate.located import Located, Manifests
+from pgvillage.estate.logical_references import logical_lists, two_owners
 from pgvillage.estate.manifest import Group
 from pgvillage.estate.manifest.common import MembershipOptions
+from pgvillage.estate.object_references import cluster_lists, listed_twice, option_faults, twice
 from pgvillage.estate.scopes import DatabaseClaim, Scope, Scopes
 from pgvillage.estate.source_text import DocPath
 
@@ -24,58 +26,25 @@ def check_ownership(manifests: Manifests, scopes: Scopes) -> list[Diagnostic]:
     faults.extend(_shared_connections(manifests))
     for database in scopes.databases:
         faults.extend(_twice_within(database))
+    for cluster in manifests.clusters.values():
+        for path, what, names in cluster_lists(cluster):
+            faults.extend(twice(cluster, ("spec", *path), what, names))
     faults.extend(_membership_circles(scopes))
     return faults
 
 
 def _twice_within(database: DatabaseClaim) -> Iterator[Diagnostic]:
     extensions = [e if isinstance(e, str) else e.name for e in database.spec.extensions]
-    for key, what, names in (
-        ("schemas", "schema", [schema.name for schema in database.spec.schemas]),
-        ("extensions", "extension", extensions),
-        ("publications", "publication", [each.name for each in database.spec.publications]),
-        ("subscriptions", "subscription", [each.name for each in database.spec.subscriptions]),
-        ("eventTriggers", "event trigger", [each.name for each in database.spec.event_triggers]),
-        ("rowSecurity", "row security of", [each.table for each in database.spec.row_security]),
-    ):
-        yield from _repeated(database.claim.located, (*database.path, key), what, names)
-    for index, table in enumerate(database.spec.row_security):
-        path = (*database.path, "rowSecurity", index, "policies")
-        yield from _repeated(database.claim.located, path, "policy", [policy.name for policy in table.policies])
-    for index, publication in enumerate(database.spec.publications):
-        path = (*database.path, "publications", index, "tables")
-        tables = [each if isinstance(each, str) else each.table for each in publication.tables]
-        yield from _repeated(database.claim.located, path, "table", tables)
-    yield from _two_owners(database)
-
-
-def _repeated(located: Located[Any], path: DocPath, what: str, names: Sequence[str]) -> Iterator[Diagnostic]:
-    first: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if first.setdefault(name, index) != index:
-            message = f"{what} {name} is declared twice; the other one is at {located.at(*path, first[name])}"
-            yield located.fault(message, *path, index, hint="remove one of the two")
-
-
-def _two_owners(database: DatabaseClaim) -> Iterator[Diagnostic]:
-    """Two rules of `ownership` about the same objects of one schema, or two for the same owner in it."""
-    located, path = database.claim.located, (*database.path, "ownership")
-    seen: dict[tuple[str, str], int] = {}
-    for index, rule in enumerate(database.spec.ownership):
-        for schema in dict.fromkeys(rule.schemas):
-            keys = [(schema, each) for each in rule.objects]
-            other = next((seen[key] for key in keys if seen.get(key, index) != index), None)
-            if other is None:
-                other = next((n for n in range(index) if _same_owner(database, n, index, schema)), None)
-            if other is not None:
-                message = f"whose the objects of schema {schema} are is declared twice; see {located.at(*path, other)}"
-                yield located.fault(message, *path, index, hint="join the two, or give each its own `objects`")
-            seen.update(dict.fromkeys(keys, index))
-
-
-def _same_owner(database: DatabaseClaim, one: int, other: int, schema: str) -> bool:
-    rules = database.spec.ownership
-    return rules[one].owner == rules[other].owner and schema in rules[one].schemas
+    lists: list[tuple[DocPath, str, list[str]]] = [
+        (("schemas",), "schema", [schema.name for schema in database.spec.schemas]),
+        (("extensions",), "extension", extensions),
+        *listed_twice(database),
+        *logical_lists(database),
+    ]
+    for path, what, names in lists:
+        yield from twice(database.claim.located, (*database.path, *path), what, names)
+    yield from option_faults(database)
+    yield from two_owners(database)
 
 
 def _shared_connections(manifests: Manifests) -> Iterator[Diagnostic]:

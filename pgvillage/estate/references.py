@@ -12,6 +12,7 @@ from pgvillage.estate.job_references import check_job
 from pgvillage.estate.located import Located, Manifests
 from pgvillage.estate.manifest import Group, User
 from pgvillage.estate.manifest.common import Selector
+from pgvillage.estate.object_references import secrets_of_database, slot_faults
 from pgvillage.estate.ownership import check_ownership
 from pgvillage.estate.role_references import check_roles
 from pgvillage.estate.scopes import Claim, Scopes
@@ -53,13 +54,14 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     faults.extend(_selectors(manifests, scopes))
     faults.extend(_privileges(manifests, scopes))
     faults.extend(check_roles(manifests, scopes))
+    faults.extend(slot_faults(manifests, scopes))
     for job in manifests.jobs.values():
         faults.extend(check_job(job, manifests.root))
         if job.document.spec.ensure == "present":
             databases = [(name, ("spec", "databases", i)) for i, name in enumerate(job.document.spec.databases)]
             faults.extend(_unknown_databases(manifests, scopes, job, databases))
     if names is not None:
-        faults.extend(_settings(manifests, names))
+        faults.extend(_settings(manifests, scopes, names))
         faults.extend(_subscriptions(scopes, names))
     return faults
 
@@ -147,8 +149,8 @@ def shortened(clusters: list[str]) -> str:
     return clusters[0] if len(clusters) == 1 else f"{clusters[0]} (and {len(clusters) - 1} more)"
 
 
-def _settings(manifests: Manifests, names: SettingsNames) -> Iterator[Diagnostic]:
-    for located, what, name, known, path in _named(manifests, names):
+def _settings(manifests: Manifests, scopes: Scopes, names: SettingsNames) -> Iterator[Diagnostic]:
+    for located, what, name, known, path in (*_named(manifests, names), *_named_by_databases(scopes, names)):
         if name is None or known is None or name in known:
             continue
         # a password written in the place of a secret's name must not end up in a log
@@ -183,6 +185,14 @@ def _named(
         for index, notification in enumerate(manifests.estate.document.spec.notifications):
             path = ("spec", "notifications", index, "channel")
             yield manifests.estate, "channel", notification.channel, names.channels, path
+
+
+def _named_by_databases(
+    scopes: Scopes, names: SettingsNames
+) -> Iterator[tuple[Located[Any], str, str | None, frozenset[str] | None, DocPath]]:
+    for database in scopes.databases:
+        for secret, path in secrets_of_database(database.spec, database.path):
+            yield database.claim.located, "secret", secret, names.secrets, path
 
 
 def _named_by_roles(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from pgvillage.core.errors import Diagnostic
 from pgvillage.estate.explain_errors import suggestion
 from pgvillage.estate.located import Located, Manifests
+from pgvillage.estate.logical_references import logical_roles
 from pgvillage.estate.manifest import Group, User
 from pgvillage.estate.manifest.common import MemberOf, MembershipOptions
-from pgvillage.estate.manifest.replication import PublicationSpec, SubscriptionSpec
-from pgvillage.estate.manifest.row_security import EventTriggerSpec
+from pgvillage.estate.object_references import roles_of_cluster, roles_of_database
 from pgvillage.estate.scopes import DatabaseClaim, Scope, Scopes
 from pgvillage.estate.source_text import DocPath
 
@@ -27,6 +27,8 @@ def check_roles(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
         if not database.claim.absent:
             named = list(_named_by_database(database))
             yield from _check(manifests, scopes, database.claim.located, named, database.clusters)
+    for name, cluster in manifests.clusters.items():
+        yield from _check(manifests, scopes, cluster, list(roles_of_cluster(cluster)), (name,))
     yield from _default_heir(manifests, scopes)
 
 
@@ -66,21 +68,8 @@ def _named_by_database(database: DatabaseClaim) -> Iterator[Named]:
     for index, schema in enumerate(database.spec.schemas):
         if schema.ensure == "present":
             yield schema.owner, (*database.path, "schemas", index, "owner")
-    spec = database.spec
-    owned: dict[str, Sequence[PublicationSpec | SubscriptionSpec | EventTriggerSpec]] = {
-        "publications": spec.publications, "subscriptions": spec.subscriptions, "eventTriggers": spec.event_triggers
-    }  # fmt: skip
-    for key, objects in owned.items():
-        for index, each in enumerate(objects):
-            if each.ensure == "present":
-                yield each.owner, (*database.path, key, index, "owner")
-    for index, rule in enumerate(database.spec.ownership):
-        yield rule.owner, (*database.path, "ownership", index, "owner")
-    for index, table in enumerate(database.spec.row_security):
-        for number, policy in enumerate(table.policies):
-            path = (*database.path, "rowSecurity", index, "policies", number, "roles")
-            for place, role in enumerate(policy.roles if policy.ensure == "present" else ()):
-                yield None if role == "public" else role, (*path, place)
+    yield from roles_of_database(database)
+    yield from logical_roles(database)
 
 
 def _check(
@@ -106,6 +95,8 @@ def _unknown(located: Located[Any], name: str, path: DocPath, unknown: list[str]
     scope = scopes.of[unknown[0]]
     more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
     close = suggestion(name, {*scope.roles, *scope.external}, what="known roles")
+    if name.upper() == "PUBLIC":
+        return located.fault(f"unknown role {name} on cluster {unknown[0]}{more}", *path, hint="PUBLIC is `public`")
     advice = "declare it as a User or Group, or list it in the cluster's externalRoles"
     hint = f"{close} Or {advice}" if close.endswith("?") else advice
     return located.fault(f"unknown role {name} on cluster {unknown[0]}{more}", *path, hint=hint)

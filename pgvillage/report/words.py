@@ -134,6 +134,12 @@ _TITLES: Mapping[str, Callable[..., str]] = {
     "parameter": lambda name: f"parameter {_dotted(name.split('.'))}",
     "membership": lambda group, member: f"membership {show_name(member)} in {show_name(group)}",
     "extension": lambda database, name: f"extension {show_name(name)} in {show_name(database)}",
+    "server": lambda database, name: f"foreign server {show_name(name)} in {show_name(database)}",
+    "foreign-data-wrapper": lambda database, name: f"foreign-data wrapper {show_name(name)} in {show_name(database)}",
+    "user-mapping": lambda database, server, role: (
+        f"user mapping of {_grantee(role)} on server {_dotted((database, server))}"
+    ),
+    "slot": lambda name: f"replication slot {show_name(name)}",
     "setting": _setting,
     "privilege": _privileges,
     "default-privilege": _future,

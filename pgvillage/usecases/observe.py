@@ -63,8 +63,12 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
 def _secret_names(view: ClusterView) -> set[str]:
     auths = [user.document.spec.auth for user in view.users if user.document.spec.ensure == "present"]
     found = {auth.password.secret for auth in auths if auth is not None and auth.password is not None}
-    subscriptions = [s for d in view.databases if d.spec.ensure == "present" for s in d.spec.subscriptions]
-    return found | {s.password.secret for s in subscriptions if s.password is not None and s.ensure == "present"}
+    present = [database.spec for database in view.databases if database.spec.ensure == "present"]
+    subscriptions = [s for spec in present for s in spec.subscriptions if s.ensure == "present"]
+    found |= {s.password.secret for s in subscriptions if s.password is not None}
+    servers = [server for spec in present for server in spec.foreign_servers if server.ensure == "present"]
+    mappings = [m for server in servers for m in server.user_mappings if m.ensure == "present"]
+    return found.union(*(mapping.secrets.values() for mapping in mappings))
 
 
 def _snapshot(world: World, found: Kinds, view: ClusterView, reading: Reading) -> Snapshot:

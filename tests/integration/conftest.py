@@ -52,9 +52,12 @@ def new_estate(folder: Path, server: PostgresServer, **settings: object) -> Esta
 
 
 def wipe(server: PostgresServer) -> None:
-    """Everything that a test may have left: databases, roles, settings, the ledger."""
+    """Everything that a test may have left: slots, databases, tablespaces, roles, settings, the ledger."""
     with server.connect() as connection:
+        connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
         _drop_databases(connection)
+        for (name,) in connection.execute("SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'").fetchall():
+            connection.execute(sql.SQL("DROP TABLESPACE {}").format(sql.Identifier(name)))
         for (name,) in connection.execute(
             "SELECT nspname FROM pg_namespace "
             "WHERE nspname !~ '^pg_' AND nspname NOT IN ('public', 'information_schema')"

@@ -319,6 +319,7 @@ def _database_row(name: str, entry: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         name, entry.get("owner", "postgres"), entry.get("connectionLimit", -1), entry.get("allow", True),
         entry.get("comment"), entry.get("encoding", "UTF8"), entry.get("locale", "C"), entry.get("template", False),
+        entry.get("tablespace", "pg_default"), entry.get("provider", "c"), entry.get("providerLocale"),
     )  # fmt: skip
 
 

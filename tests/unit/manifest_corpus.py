@@ -48,8 +48,30 @@ spec:
     schemas: [{name: app, owner: orders_owner, comment: hello}]
     public: {database: [CONNECT], schemas: {public: [USAGE]}}
     settings: {work_mem: 1GB}
+    foreignDataWrappers:
+    - {name: w, handler: {schema: s, name: h}, validator: null, extension: e, owner: o}
+    - {name: v, options: {a: b}, comment: c, ensure: present}
+    foreignServers:
+    - name: far
+      wrapper: w
+      type: t
+      version: "1"
+      owner: orders_owner
+      options: {host: h}
+      comment: c
+      userMappings:
+      - {role: public, options: {user: u}, secretOptions: {password: {secret: orders-app}}, ensure: present}
+      ensure: present
   - {name: old, ensure: absent, deletionProtection: false}
   externalRoles: [replicator]
+  tablespaces:
+  - name: fast
+    location: /srv/fast
+    owner: o
+    comment: c
+    settings: {seq_page_cost: 1.5, random_page_cost: 1.1, effective_io_concurrency: 1, maintenance_io_concurrency: 2}
+    ensure: present
+  replicationSlots: [{name: s, ensure: absent}, {name: l, plugin: p, database: orders, twoPhase: true, failover: false}]
 ---
 apiVersion: pgvillage/v1
 kind: Cluster
@@ -70,6 +92,10 @@ spec:
   owner: orders_owner
   encoding: UTF8
   locale: C
+  localeProvider: icu
+  icuLocale: nl-NL
+  tablespace: fast
+  isTemplate: false
   template: template0
   connectionLimit: -1
   allowConnections: true

@@ -19,6 +19,7 @@ from pgvillage.estate.manifest.common import (
     lacking,
 )
 from pgvillage.estate.manifest.database import InlineDatabase
+from pgvillage.estate.manifest.storage import ReplicationSlotSpec, TablespaceSpec
 from pgvillage.settings import CorrectMode, SslMode
 
 HostPort = Annotated[
@@ -206,6 +207,13 @@ _PLACE_RULES: list[JsonValue] = [
         },
         "then": {"properties": {"ha": given("etcd")}},
     },
+    {
+        "if": {
+            "required": ["ha"],
+            "properties": {"ha": {"required": ["engine"], "properties": {"engine": {"const": "patroni"}}}},
+        },
+        "then": {"properties": {"replicationSlots": {"maxItems": 0}}},
+    },
 ]
 
 
@@ -220,6 +228,8 @@ class ClusterSpec(Part):
     policy: ClusterPolicy = ClusterPolicy()
     postgres: Postgres = Postgres()
     databases: list[InlineDatabase] = Field(default_factory=list)
+    tablespaces: list[TablespaceSpec] = Field(default_factory=list, description="Others are left alone.")
+    replication_slots: list[ReplicationSlotSpec] = Field(default_factory=list, description="Others are left alone.")
     external_roles: list[ObjectName] = Field(
         default_factory=list, description="Roles that exist on the cluster and are managed elsewhere."
     )
@@ -234,6 +244,14 @@ class ClusterSpec(Part):
             raise ValueError("a witness goes with exactly two nodes")
         if self.connection and self.ha.engine == "stolon" and self.ha.etcd is None:
             raise ValueError("engine stolon on a connection needs `etcd`, an etcd of the settings")
+        return self
+
+    @model_validator(mode="after")
+    def _slots_are_ours(self) -> ClusterSpec:
+        if self.ha.engine == "patroni" and self.replication_slots:
+            raise ValueError(
+                "Patroni drops slots it does not know: they belong to its configuration (`slots`), not here"
+            )
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict, JsonValue
 
 from pgvillage.estate.manifest.common import (
     DatabasePrivilege,
@@ -15,9 +16,14 @@ from pgvillage.estate.manifest.common import (
     Scalar,
     SchemaPrivilege,
     Selector,
+    given,
+    lacking,
 )
+from pgvillage.estate.manifest.foreign import ForeignDataWrapperSpec, ForeignServerSpec
 from pgvillage.estate.manifest.replication import PublicationSpec, SubscriptionSpec
 from pgvillage.estate.manifest.row_security import EventTriggerSpec, OwnershipSpec, RowSecuritySpec
+
+LocaleProvider = Literal["libc", "icu", "builtin"]
 
 
 class SchemaSpec(Part):
@@ -42,11 +48,18 @@ class PublicGrants(Part):
     schemas: dict[ObjectName, list[SchemaPrivilege]] = Field(default_factory=dict)
 
 
+def _provided(provider: str, key: str) -> list[JsonValue]:
+    """JSON Schema: this provider has its locale under `key`, and no other provider has."""
+    chosen: JsonDict = {"required": ["localeProvider"], "properties": {"localeProvider": {"const": provider}}}
+    return [{"if": chosen, "then": given(key), "else": lacking(key)}]
+
+
 class DatabaseFields(Part):
     model_config = ConfigDict(
         json_schema_extra={
             "if": {"required": ["ensure"], "properties": {"ensure": {"const": "absent"}}},
             "then": {"required": ["deletionProtection"], "properties": {"deletionProtection": {"const": False}}},
+            "allOf": [*_provided("icu", "icuLocale"), *_provided("builtin", "builtinLocale")],
         }
     )
 
@@ -54,7 +67,16 @@ class DatabaseFields(Part):
     ensure: Ensure = "present"
     deletion_protection: bool = Field(True, description="Must be false before `ensure: absent` drops it.")
     encoding: str | None = Field(None, description="At creation only.")
-    locale: str | None = Field(None, description="At creation only.")
+    locale: str | None = Field(None, description="Of the C library (LC_COLLATE and LC_CTYPE). At creation only.")
+    locale_provider: LocaleProvider | None = Field(
+        None, description="icu from PostgreSQL 15, builtin from 17. At creation only."
+    )
+    icu_locale: str | None = Field(None, min_length=1, description="With `localeProvider: icu`, as `nl-NL`.")
+    builtin_locale: str | None = Field(None, min_length=1, description="With `localeProvider: builtin`, as `C.UTF-8`.")
+    tablespace: ObjectName | None = Field(
+        None, description="At creation only, since moving it means downtime; left alone when unset."
+    )
+    is_template: bool | None = Field(None, description="Left alone when unset.")
     template: ObjectName | None = Field(None, description="At creation only.")
     connection_limit: int | None = Field(None, ge=-1, le=2_147_483_647)
     allow_connections: bool | None = None
@@ -68,11 +90,25 @@ class DatabaseFields(Part):
     event_triggers: list[EventTriggerSpec] = Field(default_factory=list)
     row_security: list[RowSecuritySpec] = Field(default_factory=list)
     ownership: list[OwnershipSpec] = Field(default_factory=list)
+    foreign_data_wrappers: list[ForeignDataWrapperSpec] = Field(
+        default_factory=list, description="Others are left alone."
+    )
+    foreign_servers: list[ForeignServerSpec] = Field(default_factory=list, description="Others are left alone.")
 
     @model_validator(mode="after")
     def _deletable(self) -> DatabaseFields:
         if self.ensure == "absent" and self.deletion_protection:
             raise ValueError("`ensure: absent` on a database needs `deletionProtection: false` beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _locale_of_its_provider(self) -> DatabaseFields:
+        for provider, key, value in (
+            ("icu", "icuLocale", self.icu_locale),
+            ("builtin", "builtinLocale", self.builtin_locale),
+        ):
+            if (self.locale_provider == provider) != (value is not None):
+                raise ValueError(f"`localeProvider: {provider}` and `{key}` go together")
         return self
 
 
