@@ -17,7 +17,7 @@ from pgvillage.resources.postgres.database import DatabaseState
 from pgvillage.resources.postgres.guc import Guc
 from pgvillage.resources.postgres.membership import MembershipState
 from pgvillage.resources.postgres.parameter import ParameterState
-from pgvillage.resources.postgres.privilege import Inventory, PrivilegeState
+from pgvillage.resources.postgres.privilege_inventory import Inventory, PrivilegeState
 from pgvillage.resources.postgres.role import RoleState
 from pgvillage.resources.postgres.schema import SchemaState
 from pgvillage.resources.postgres.setting import SettingState

@@ -14,7 +14,7 @@ from pgvillage.estate.manifest.common import PrivilegeSet
 from pgvillage.estate.view import BUILT_IN_PROFILES
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege
 from pgvillage.resources.postgres.default_privilege import DefaultPrivilegeState
-from pgvillage.resources.postgres.privilege import Inventory, PrivilegeState, place_of
+from pgvillage.resources.postgres.privilege_inventory import Inventory, PrivilegeState, place_of
 
 Document = dict[str, Any]
 States = Mapping[tuple[str, ...], State]

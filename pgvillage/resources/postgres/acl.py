@@ -28,12 +28,26 @@ WITH_GRANT_OPTION = " WITH GRANT OPTION"
 
 # What each class has by itself (acldefault) beside the owner's own rights, which are never counted.
 _SCHEMA_PUBLIC_CLOSED_SINCE = 15
-DEFAULT_PUBLIC: Mapping[str, frozenset[str]] = {"database": frozenset({"CONNECT", "TEMPORARY"})}
+DEFAULT_PUBLIC: Mapping[str, frozenset[str]] = {
+    "database": frozenset({"CONNECT", "TEMPORARY"}),
+    "function": frozenset({"EXECUTE"}),
+    "type": frozenset({"USAGE"}),
+    "language": frozenset({"USAGE"}),
+}
 ALL: Mapping[str, tuple[str, ...]] = {
     "database": ("CREATE", "CONNECT", "TEMPORARY"),
     "schema": ("USAGE", "CREATE"),
     "table": ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"),
+    "column": ("SELECT", "INSERT", "UPDATE", "REFERENCES"),
     "sequence": ("USAGE", "SELECT", "UPDATE"),
+    "function": ("EXECUTE",),
+    "type": ("USAGE",),
+    "language": ("USAGE",),
+    "foreignDataWrapper": ("USAGE",),
+    "foreignServer": ("USAGE",),
+    "largeObject": ("SELECT", "UPDATE"),
+    "tablespace": ("CREATE",),
+    "parameter": ("SET", "ALTER SYSTEM"),
 }
 _MAINTAIN_SINCE = 17
 
@@ -61,6 +75,17 @@ def privileges_of(object_class: str, owner: str, entries: list[str] | None) -> A
         public = DEFAULT_PUBLIC.get(object_class)
         return {PUBLIC: public} if public else {}
     return _parse(owner, tuple(entries))
+
+
+@lru_cache(maxsize=16384)
+def owner_lacks(object_class: str, owner: str, entries: tuple[str, ...], major: int) -> frozenset[str]:
+    """What an owner took from itself, or never had: a list that is not the default one spells its rights out."""
+    held: set[str] = set()
+    for entry in entries:
+        grantee, letters, _ = _split(entry)
+        if grantee == owner:
+            held.update(p.removesuffix(WITH_GRANT_OPTION) for p in _privileges(letters))
+    return every_privilege(object_class, major) - held
 
 
 @lru_cache(maxsize=16384)
