@@ -130,7 +130,7 @@ class DefaultPrivilege(Kind):
         return len(_of(state))
 
     def judge(self, change: Change, context: Context) -> Judgement:
-        before = _before(change, context)
+        before = _of(change.before)
         lost = len({_bare(p) for p in before} - {_bare(p) for p in _of(change.after)})
         passed_on = any(p.endswith(WITH_GRANT_OPTION) for p in before - _of(change.after))
         return Judgement(Risk.ACCESS if lost or passed_on else Risk.ADDITIVE, revokes=lost or int(passed_on))
