@@ -200,10 +200,17 @@ def shop(
 
 
 def rounds(cases: list[Drift]) -> list[list[Drift]]:
-    """Cases of different addresses go together: each command of the command line takes its time."""
+    """Cases of different addresses go together: each command of the command line takes its time.
+
+    What the keeper passes on to the stray one needs what the keeper has.
+    """
     found: list[list[Drift]] = []
+
+    def place(case: Drift) -> str:
+        return case.address.replace(".stray", ".keeper")
+
     for case in cases:
-        fits = (each for each in found if case.address not in {c.address for c in each})
+        fits = (each for each in found if place(case) not in set(map(place, each)))
         chosen = next(fits, None)
         if chosen is None:
             found.append(chosen := [])
