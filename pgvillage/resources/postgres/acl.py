@@ -61,6 +61,7 @@ def public_at_creation(place: tuple[str, str, str], major: int) -> frozenset[str
     return DEFAULT_PUBLIC.get(place[0], frozenset())
 
 
+@lru_cache(maxsize=256)
 def every_privilege(object_class: str, major: int) -> frozenset[str]:
     """What ALL means for a class on a server of this major version."""
     return frozenset(p for p in ALL[object_class] if p != "MAINTAIN" or major >= _MAINTAIN_SINCE)
@@ -112,6 +113,7 @@ def passed_on(owner: str, entries: tuple[str, ...]) -> Mapping[tuple[str, str], 
     return {key: frozenset(grantors) for key, grantors in found.items()}
 
 
+@lru_cache(maxsize=65536)
 def _split(entry: str) -> tuple[str, str, str]:
     """`"a role"=rw*/owner` as its grantee, letters and grantor."""
     grantee, rest = _name(entry, "=")
@@ -131,10 +133,11 @@ def _name(text: str, end: str) -> tuple[str, str]:
     return "".join(found), text[at + 2 :]
 
 
-def _privileges(letters: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _privileges(letters: str) -> tuple[str, ...]:
     names = []
     for index, letter in enumerate(letters):
         if letter != "*":
             option = WITH_GRANT_OPTION if letters[index + 1 : index + 2] == "*" else ""
             names.append(_LETTERS.get(letter, letter) + option)
-    return names
+    return tuple(names)

@@ -107,17 +107,23 @@ def inventory_of(found: Iterable[Group], live: Live) -> Inventory:
     names: dict[Place, list[frozenset[str]]] = defaultdict(list)
     owned: dict[Place, dict[str, list[frozenset[str]]]] = defaultdict(lambda: defaultdict(list))
     schemas = {db: frozenset(row[0] for row in rows["schema_acl"]) for db, rows in live.by_database.items()}
+    forgone: dict[tuple[Place, str], dict[str, list[frozenset[str]]]] = defaultdict(lambda: defaultdict(list))
     result = Inventory({}, {}, schemas, {})
     for place, owner, acl, objects, initial in found:
         names[place].append(objects)
         owned[place][owner].append(objects)
         if acl is not None:
-            _note(result, place, owner, tuple(acl), objects)
+            entries = tuple(acl)
+            _note_passed_on(result, place, owner, entries, objects)
+            # an owner has its columns by its table
+            for privilege in owner_lacks(place[0], owner, entries, _BEFORE_MAINTAIN) if place[0] != "column" else ():
+                forgone[place, owner][privilege].append(objects)
         if initial is not None:
             for role, privileges in privileges_of(place[0], owner, initial).items():
                 brought = result.brought.setdefault((place, role), {})
                 for privilege in privileges:
                     brought[privilege] = brought.get(privilege, frozenset()) | objects
+    result.forgone = {key: {p: _union(parts) for p, parts in found.items()} for key, found in forgone.items()}
     result.names = {place: _union(parts) for place, parts in names.items()}
     result.owned = {
         place: {owner: _union(parts) for owner, parts in by_owner.items()} for place, by_owner in owned.items()
@@ -125,36 +131,40 @@ def inventory_of(found: Iterable[Group], live: Live) -> Inventory:
     return result
 
 
-def _note(result: Inventory, place: Place, owner: str, acl: tuple[str, ...], objects: frozenset[str]) -> None:
+def _note_passed_on(result: Inventory, place: Place, owner: str, acl: tuple[str, ...], objects: frozenset[str]) -> None:
     for (role, privilege), grantors in passed_on(owner, acl).items():
         given = result.passed_on.setdefault((place, role, privilege), {})
         for grantor in grantors:
             given[grantor] = given.get(grantor, frozenset()) | objects
-    if place[0] == "column":
-        return  # an owner has its columns by its table
-    for privilege in owner_lacks(place[0], owner, acl, _BEFORE_MAINTAIN):
-        forgone = result.forgone.setdefault((place, owner), {})
-        forgone[privilege] = forgone.get(privilege, frozenset()) | objects
 
 
 def held_by(found: Iterable[Group], inventory: Inventory) -> Iterator[tuple[Place, str, PrivilegeState]]:
     """What every role holds, place by place."""
-    held: dict[Place, dict[str, dict[str, list[frozenset[str]]]]] = defaultdict(dict)
-    for place, owner, acl, objects, _ in found:
-        roles = held[place]
+    by_place: dict[Place, list[Group]] = {}
+    for group in found:
+        by_place.setdefault(group[0], []).append(group)
+    for place, several in by_place.items():
+        whole = inventory.names[place]
+        if len(several) == 1:  # nearly every place: all its objects have the same list
+            for role, privileges in privileges_of(place[0], several[0][1], several[0][2]).items():
+                yield place, role, PrivilegeState(dict.fromkeys(privileges, whole), whole)
+        else:
+            yield from _joined(place, several, whole)
+
+
+def _joined(
+    place: Place, several: Iterable[Group], whole: frozenset[str]
+) -> Iterator[tuple[Place, str, PrivilegeState]]:
+    roles: dict[str, dict[str, list[frozenset[str]]]] = {}
+    for _, owner, acl, objects, _ in several:
         for role, privileges in privileges_of(place[0], owner, acl).items():
             entries = roles.setdefault(role, {})
             for privilege in privileges:
                 entries.setdefault(privilege, []).append(objects)
-    for place, roles in held.items():
-        whole = inventory.names[place]
-        for role, entries in roles.items():
-            # objects are in one group each; where these are all there are, the one set stands for many
-            joined = {
-                privilege: whole if sum(map(len, parts)) == len(whole) else _union(parts)
-                for privilege, parts in entries.items()
-            }
-            yield place, role, PrivilegeState(settled(joined), whole)
+    for role, entries in roles.items():
+        # objects are in one group each; where these are all there are, the one set stands for many
+        joined = {p: whole if sum(map(len, parts)) == len(whole) else _union(parts) for p, parts in entries.items()}
+        yield place, role, PrivilegeState(settled(joined), whole)
 
 
 def _union(parts: list[frozenset[str]]) -> frozenset[str]:
