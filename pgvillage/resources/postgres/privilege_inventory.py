@@ -56,7 +56,9 @@ class Inventory:
 
 def address_of(target: str, place: Place, grantee: str) -> Address:
     """`table.orders.app.reader`; without schema and database where there are none."""
-    return Address(target, "privilege", (*filter(None, place), grantee))
+    if place[2]:
+        return Address(target, "privilege", (*place, grantee))
+    return Address(target, "privilege", (*place[:2], grantee) if place[1] else (place[0], grantee))
 
 
 def place_of(address: Address) -> Place:
