@@ -112,7 +112,8 @@ def _privileges(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
         databases: list[tuple[str, DocPath]] = []
         for index, grant in enumerate(located.document.spec.privileges):
             path: DocPath = ("spec", "privileges", index)
-            databases.append((grant.database, (*path, "database")))
+            if grant.database is not None:
+                databases.append((grant.database, (*path, "database")))
             if grant.profile and grant.profile not in profiles and not manifests.lost.profile():
                 hint = suggestion(grant.profile, profiles, what="known profiles")
                 yield located.fault(f"unknown profile {grant.profile}", *path, "profile", hint=hint)

@@ -118,15 +118,29 @@ def _grantee(role: str) -> str:
     return "PUBLIC" if role == "public" else show_name(role)
 
 
+_PLURALS: Mapping[str, str] = {
+    **{name: f"{name}s" for name in ("table", "column", "sequence", "function", "type", "language", "tablespace")},
+    "foreignDataWrapper": "foreign data wrappers",
+    "foreignServer": "foreign servers",
+    "largeObject": "large objects",
+    "parameter": "parameters",
+    "schema": "schemas",
+}
+
+
 def _privileges(place: str, *rest: str) -> str:
     *path, grantee = rest
-    where = f"{place}s in" if place in ("table", "sequence") else place
-    return f"privileges of {_grantee(grantee)} on {where} {_dotted(path)}"
+    if place in ("database", "schema"):
+        where = f"{place} {_dotted(path)}"
+    else:
+        where = _PLURALS.get(place, show_text(place)) + (f" in {_dotted(path)}" if path else "")
+    return f"privileges of {_grantee(grantee)} on {where}"
 
 
 def _future(place: str, database: str, schema: str, creator: str, grantee: str) -> str:
     where = _dotted(filter(None, (database, schema)))
-    return f"privileges of {_grantee(grantee)} on future {show_text(place)}s of {show_name(creator)} in {where}"
+    plural = _PLURALS.get(place, show_text(place))
+    return f"privileges of {_grantee(grantee)} on future {plural} of {show_name(creator)} in {where}"
 
 
 # A parameter's own dots (pg_stat_statements.max) are no reason for quotes.

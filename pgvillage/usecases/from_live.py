@@ -18,7 +18,7 @@ from pgvillage.resources.postgres.database import DatabaseState
 from pgvillage.resources.postgres.guc import Guc
 from pgvillage.resources.postgres.membership import MembershipState
 from pgvillage.resources.postgres.parameter import ParameterState
-from pgvillage.resources.postgres.privilege import Inventory, PrivilegeState
+from pgvillage.resources.postgres.privilege_inventory import Inventory, PrivilegeState
 from pgvillage.resources.postgres.role import RoleState
 from pgvillage.resources.postgres.schema import SchemaState
 from pgvillage.resources.postgres.setting import SettingState
@@ -242,7 +242,22 @@ def _public(live: LiveCluster, database: str) -> Document:
         and (has := _held_by_public(live, ("schema", database, schema, PUBLIC)))
         != public_at_creation(("schema", database, schema), live.major)
     }
-    return found | ({"schemas": schemas} if schemas else {})
+    return found | ({"schemas": schemas} if schemas else {}) | _shut(live, database)
+
+
+def _shut(live: LiveCluster, database: str) -> Document:
+    """Where PUBLIC has nothing of what PostgreSQL gives it by itself."""
+    found: Document = defaultdict(dict)
+    for place, names in sorted(live.inventory.names.items()):
+        if place[1] != database or place[2] == _OURS:
+            continue
+        state = live.by_kind["privilege"].get((*filter(None, place), PUBLIC))
+        if place[0] in ("function", "type") and state is None:
+            found[f"{place[0]}s"][place[2]] = []
+        elif place[0] == "language":
+            held = state.entries if isinstance(state, PrivilegeState) else {}
+            found["languages"] |= {name: [] for name in sorted(names - held.get("USAGE", frozenset()))}
+    return {key: value for key, value in found.items() if value}
 
 
 def _held_by_public(live: LiveCluster, name: tuple[str, ...]) -> frozenset[str]:

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ async def _look(world: World, stage: Path, cluster: Document) -> Observation:
     name = cluster["metadata"]["name"]
     write_estate(stage, {f"clusters/{name}.yaml": [cluster]})
     view = view_cluster(load_manifests(stage / "estate", world.names()), name, Lookups())
-    return await observe(world, TargetId(name, System.POSTGRES), view)
+    return await observe(world, TargetId(name, System.POSTGRES), replace(view, survey=True))
 
 
 async def _fitted(

@@ -10,15 +10,17 @@ from typing import Any
 
 from pgvillage.core.address import Address
 from pgvillage.core.state import State
-from pgvillage.estate.manifest.common import PrivilegeSet
+from pgvillage.estate.manifest.common import CLUSTER_WIDE, NAMED, PrivilegeSet
 from pgvillage.estate.view import BUILT_IN_PROFILES
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege
 from pgvillage.resources.postgres.default_privilege import DefaultPrivilegeState
-from pgvillage.resources.postgres.privilege import Inventory, PrivilegeState, place_of
+from pgvillage.resources.postgres.privilege_inventory import Inventory, PrivilegeState, place_of
+from pgvillage.resources.postgres.signature import column_parts
 
 Document = dict[str, Any]
 States = Mapping[tuple[str, ...], State]
-_CLASSES = ("schema", "table", "sequence")
+_IN_SCHEMAS = ("table", "sequence", "function", "type")
+_CLASSES = ("schema", *_IN_SCHEMAS)
 # As the built-in ones, for roles that may connect because everybody may; they go into the Estate when they are used.
 OWN_PROFILES: Mapping[str, Document] = {
     "schema-reader": {"schema": ["USAGE"], "table": ["SELECT"], "sequence": ["SELECT"]},
@@ -43,6 +45,7 @@ class _Schema:
 
     whole: _Whole = field(default_factory=lambda: defaultdict(set))
     named: dict[tuple[str, tuple[str, ...]], set[str]] = field(default_factory=lambda: defaultdict(set))
+    columns: dict[tuple[str, tuple[str, ...]], set[str]] = field(default_factory=lambda: defaultdict(set))
     defaults: _Defaults = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
 
 
@@ -60,8 +63,9 @@ class LiveGrants:
         """The entries of `privileges:` for every role that has any."""
         held: dict[str, dict[str, dict[str, _Schema]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(_Schema)))
         for name, state in self.privileges.items():
-            _, database, schema = place_of(Address("", "privilege", name))
-            if isinstance(state, PrivilegeState) and database in self.databases:
+            object_class, database, schema = place_of(Address("", "privilege", name))
+            known = database in self.databases or object_class in CLUSTER_WIDE
+            if isinstance(state, PrivilegeState) and known:
                 self._hold(held[name[-1]][database][schema], name, state)
         for (object_class, database, schema, creator, role), state in self.defaults.items():
             if isinstance(state, DefaultPrivilegeState) and database in self.databases:
@@ -76,11 +80,25 @@ class LiveGrants:
         place, role = place_of(Address("", "privilege", name)), name[-1]
         mine = self.inventory.owned.get(place, {}).get(role, frozenset())
         grantable = self.inventory.names.get(place, frozenset()) - mine
-        for privilege, objects in state.entries.items():
-            if place[0] in ("database", "schema") or objects >= grantable:
+        brought = self.inventory.brought.get((place, role), {})
+        for privilege, held in state.entries.items():
+            objects = held - brought.get(privilege, frozenset())  # what an extension gave needs no manifest
+            if not objects:
+                continue
+            if place[0] == "column":
+                self._hold_columns(schema, privilege, objects)
+            elif place[0] in ("database", "schema") or (place[0] in _IN_SCHEMAS and objects >= grantable):
                 schema.whole[place[0]].add(privilege)
             else:
                 schema.named[f"{place[0]}s", tuple(sorted(objects))].add(privilege)
+
+    @staticmethod
+    def _hold_columns(schema: _Schema, privilege: str, objects: Collection[str]) -> None:
+        by_table: dict[str, list[str]] = defaultdict(list)
+        for table, column in sorted(map(column_parts, objects)):
+            by_table[table].append(column)
+        for table, columns in by_table.items():
+            schema.columns[table, tuple(columns)].add(privilege)
 
     def _of_database(self, database: str, schemas: Mapping[str, _Schema]) -> Iterator[Document]:
         left = set(schemas[""].whole["database"]) if "" in schemas else set()
@@ -92,12 +110,14 @@ class LiveGrants:
                 same.setdefault((name == _EVERY_SCHEMA, json.dumps(piece)), (piece, []))[1].append(name)
         for piece, _ in same.values():
             left -= self._brought(piece.get("profile", ""))
-        yield from ({**grant, "database": database} for grant in self._spelt({"database": left}))
+        where: Document = {"database": database} if database else {}
+        yield from ({**grant, **where} for grant in self._spelt({"database": left}))
+        if "" in schemas:
+            yield from ({**_head_of(grant), **where, **grant} for grant in self._named(schemas[""]))
         for piece, names in same.values():
             future = {"future": piece.pop("future")} if "future" in piece else {}
-            where = {} if names == [_EVERY_SCHEMA] else {"schemas": names}
-            head: Document = {key: piece.pop(key) for key in ("profile", "grant") if key in piece}
-            yield {**head, "database": database, **where, **piece, **future}
+            schemas_of = {} if names == [_EVERY_SCHEMA] else {"schemas": names}
+            yield {**_head_of(piece), **where, **schemas_of, **piece, **future}
 
     def _brought(self, profile: str) -> set[str]:
         return next((self._all("database", p) for name, p in _PROFILES if name == profile), set())
@@ -108,7 +128,7 @@ class LiveGrants:
 
     def _pieces(self, database: str, name: str, schema: _Schema, connects: Collection[str]) -> list[Document]:
         """Profile, whole grants, named grants; then the default privileges that none of them stands for."""
-        empty = {c for c in ("table", "sequence") if not self.inventory.names.get((c, database, name))}
+        empty = {c for c in _IN_SCHEMAS if not self.inventory.names.get((c, database, name))}
         whole = {c: set(schema.whole[c]) for c in _CLASSES}
         if name != _EVERY_SCHEMA:
             for by_class in schema.defaults.values():
@@ -119,7 +139,7 @@ class LiveGrants:
         if profile:
             covered = {c: self._all(c, profile[1]) for c in _CLASSES}
             whole = {c: whole[c] - covered[c] for c in _CLASSES}
-            pieces.append(({"profile": profile[0]}, {c: covered[c] for c in ("table", "sequence")}))
+            pieces.append(({"profile": profile[0]}, {c: covered[c] for c in _IN_SCHEMAS}))
         pieces += [(piece, _future_of(piece, self.major)) for piece in self._spelt(whole)]
         left = {creator: {c: set(p) for c, p in found.items()} for creator, found in schema.defaults.items()}
         for piece, future in pieces:
@@ -156,8 +176,17 @@ class LiveGrants:
 
     def _named(self, schema: _Schema) -> Iterator[Document]:
         for (key, objects), privileges in schema.named.items():
+            names = [int(name) for name in objects] if key == NAMED["largeObject"] else list(objects)
             for grant in self._spelt({key.removesuffix("s"): privileges}):
-                yield {**grant, key: list(objects)}
+                yield {**grant, key: names}
+        for (table, columns), privileges in schema.columns.items():
+            for grant in self._spelt({"column": privileges}):
+                yield {
+                    **grant,
+                    "grant": {"table": grant["grant"]["column"]},
+                    "tables": [table],
+                    "columns": list(columns),
+                }
 
     def _only_future(self, name: str, left: Mapping[str, Mapping[str, set[str]]]) -> Iterator[Document]:
         """For objects to come and none of those there are: `tables: []` says so."""
@@ -170,10 +199,15 @@ class LiveGrants:
             yield {**grant, **none, "future": {"creators": creators}}
 
 
+def _head_of(piece: Document) -> Document:
+    """What a person reads first, taken out of the piece."""
+    return {key: piece.pop(key) for key in ("profile", "grant") if key in piece}
+
+
 _EVERY_SCHEMA = "\0every"  # no schema's name holds a zero byte
 _ORDER = (
     "CONNECT", "USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN",
-    "CREATE", "TEMPORARY",
+    "EXECUTE", "SET", "ALTER SYSTEM", "CREATE", "TEMPORARY",
 )  # fmt: skip
 
 
@@ -184,7 +218,7 @@ def _has_option(privilege: str) -> bool:
 def _future_of(piece: Document, major: int) -> _Whole:
     option = WITH_GRANT_OPTION if piece.get("grantOption") else ""
     found: _Whole = {}
-    for object_class in ("table", "sequence"):
+    for object_class in _IN_SCHEMAS:
         given = set(piece["grant"].get(object_class, ()))
         spelt: Iterable[str] = every_privilege(object_class, major) if "ALL" in given else given
         found[object_class] = {p + option for p in spelt}

@@ -117,13 +117,17 @@ def test_what_is_written_is_what_a_person_would_write(living: PostgresServer, tm
     roles = documents(tmp_path)
     assert {ODD, "new\nline", "日本語", "UPPER", "upper", "123", "1e5", "null"} <= set(roles)
     assert roles["readers"]["privileges"] == [
+        {"grant": {"parameter": ["SET"]}, "parameters": ["jit", "log_lock_waits"]},
+        {"grant": {"schema": ["USAGE"]}, "database": "shop", "future": {"creators": ["shop_owner"]}},
         {"profile": "reader", "database": "shop", "schemas": ["app"], "future": {"creators": ["shop_owner"]}},
         {"profile": "reader", "database": "shop", "schemas": ["archive", "empty"]},
+        {"grant": {"function": ["EXECUTE"]}, "database": "shop", "schemas": ["archive"]},
         {"grant": {"table": ["SELECT"]}, "database": "shop", "schemas": ["empty"], "tables": [],
          "future": {"creators": ["shop_owner"]}},
         {"grant": {"database": ["CONNECT"]}, "database": "shut"},
     ]  # fmt: skip
     assert roles["lookers"]["privileges"] == [
+        {"grant": {"largeObject": ["SELECT"]}, "database": "shop", "largeObjects": [4711]},
         {"profile": "schema-reader", "database": "shop", "schemas": ["app", "archive"]},
         {"grant": {"table": ["INSERT"]}, "database": "shop", "schemas": ["archive"], "grantOption": True, "tables": [],
          "future": {"creators": ["app"]}},

@@ -333,7 +333,14 @@ def _rows_of_database(entry: Mapping[str, Any]) -> dict[str, list[Any]]:
             (n, e.get("version", "1.0"), e.get("schema", "public")) for n, e in entry.get("extensions", {}).items()
         ],
         "relation_acl": [
-            (r["schema"], r.get("class", "table"), r.get("owner", "postgres"), r.get("acl"), r["names"])
+            (
+                r["schema"],
+                r.get("class", "table"),
+                r.get("owner", "postgres"),
+                r.get("acl"),
+                r["names"],
+                r.get("initial"),
+            )
             for r in entry.get("relations", ())
         ],
         "default_acl": [

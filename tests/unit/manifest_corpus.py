@@ -46,7 +46,8 @@ spec:
     owner: orders_owner
     extensions: [citext, {name: postgis, version: "3.4", schema: gis, cascade: true, ensure: present}]
     schemas: [{name: app, owner: orders_owner, comment: hello}]
-    public: {database: [CONNECT], schemas: {public: [USAGE]}}
+    public:
+      {database: [CONNECT], schemas: {public: [USAGE]}, functions: {app: []}, future: {creators: [o], type: []}}
     settings: {work_mem: 1GB}
     foreignDataWrappers:
     - {name: w, handler: {schema: s, name: h}, validator: null, extension: e, owner: o}
@@ -117,6 +118,11 @@ spec:
   privileges:
   - {profile: reader, database: orders, schemas: [app], tables: [a], sequences: [], future: {creators: [orders_owner]}}
   - {grant: {schema: [USAGE], table: [ALL]}, database: orders, schemas: [app], grantOption: true}
+  - {grant: {table: [SELECT]}, database: orders, schemas: [app], tables: [a], columns: [b]}
+  - {grant: {function: [EXECUTE], type: [ALL]}, database: orders, schemas: [app], functions: ["f(int)"], types: [t]}
+  - {grant: {schema: [USAGE], largeObject: [SELECT]}, database: orders, future: {creators: [orders_owner]}}
+  - {grant: {language: [USAGE]}, database: orders, languages: [plpgsql]}
+  - {grant: {parameter: [SET, ALTER SYSTEM], tablespace: [CREATE]}, parameters: [work_mem], tablespaces: [fast]}
   heir: orders_owner
 ---
 apiVersion: pgvillage/v1

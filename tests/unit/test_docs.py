@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from pgvillage.cli.app import app
+from pgvillage.estate.manifest.common import Grant, GrantSet
+from pgvillage.estate.manifest.database import PublicGrants
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -101,3 +104,12 @@ def test_these_tests_see_what_is_wrong() -> None:
 
 def test_there_are_examples_to_look_at() -> None:
     assert sum(len(list(commands(path.read_text()))) for path in WRITTEN) > 10
+
+
+def test_examples_of_privileges_are_what_the_models_take() -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/privileges.md").read_text(), re.MULTILINE | re.DOTALL)
+    found = [yaml.safe_load(block) for block in blocks]
+    grants = [Grant.model_validate(grant) for block in found for grant in block.get("privileges", ())]
+    asked = {name for grant in grants if grant.grant for name in grant.grant.model_dump(exclude_defaults=True)}
+    assert asked >= set(GrantSet.model_fields)
+    assert [PublicGrants.model_validate(block["public"]).future for block in found if "public" in block]

@@ -15,7 +15,8 @@ from pgvillage.estate.view import BUILT_IN_PROFILES
 from pgvillage.estate.yaml12 import parse_documents
 from pgvillage.resources.postgres.acl import ALL, WITH_GRANT_OPTION, every_privilege
 from pgvillage.resources.postgres.default_privilege import DefaultPrivilegeState, _settled, _spelt_out
-from pgvillage.resources.postgres.privilege import Inventory, PrivilegeState, _resolve, address_of
+from pgvillage.resources.postgres.privilege_inventory import Inventory, PrivilegeState, address_of
+from pgvillage.resources.postgres.privilege_resolve import resolve_one
 from pgvillage.resources.postgres.privilege_wishes import EVERY, _of_grant
 from pgvillage.usecases.estate_files import dumped
 from pgvillage.usecases.live_grants import OWN_PROFILES, LiveGrants
@@ -83,7 +84,7 @@ def read_back(grants: list[dict[str, Any]]) -> dict[Any, Any]:
     for place, wish in wished.items():
         address = address_of("c", place, "r")
         mine = OWNED.get(place, {}).get("r", frozenset())
-        state, missing = _resolve(Resource(address, PrivilegeState(wish), Source()), address, mine, INVENTORY, MAJOR)
+        state, missing = resolve_one(Resource(address, PrivilegeState(wish), Source()), address, mine, INVENTORY, MAJOR)
         assert missing == []
         if state is not None:
             found[place] = dict(state.entries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic.config import JsonValue
@@ -144,8 +144,11 @@ class Postgres(Part):
     hba: list[HbaRule] | None = None
 
 
-PrivilegeClass = Literal["database", "schema", "table", "sequence"]
-PRIVILEGE_CLASSES: tuple[PrivilegeClass, ...] = ("database", "schema", "table", "sequence")
+PrivilegeClass = Literal[
+    "database", "schema", "table", "column", "sequence", "function", "type", "language", "foreignDataWrapper",
+    "foreignServer", "largeObject", "tablespace", "parameter",
+]  # fmt: skip
+PRIVILEGE_CLASSES: tuple[PrivilegeClass, ...] = get_args(PrivilegeClass)
 
 
 class Authority(Part):

@@ -10,12 +10,16 @@ from pydantic.config import JsonDict, JsonValue
 from pgvillage.estate.manifest.common import (
     DatabasePrivilege,
     Ensure,
+    FunctionPrivilege,
     Metadata,
     ObjectName,
     Part,
     Scalar,
     SchemaPrivilege,
     Selector,
+    SequencePrivilege,
+    TablePrivilege,
+    UsagePrivilege,
     given,
     lacking,
 )
@@ -41,11 +45,29 @@ class ExtensionSpec(Part):
     ensure: Ensure = "present"
 
 
+class PublicFuture(Part):
+    """What PUBLIC gets by itself on what these roles create later, in every schema: only there can it be less."""
+
+    creators: list[ObjectName] = Field(min_length=1)
+    function: list[FunctionPrivilege] | None = None
+    type: list[UsagePrivilege] | None = None
+
+
 class PublicGrants(Part):
     """What PUBLIC has, exactly, where it is written; elsewhere PUBLIC is left alone."""
 
     database: list[DatabasePrivilege] | None = None
     schemas: dict[ObjectName, list[SchemaPrivilege]] = Field(default_factory=dict)
+    tables: dict[ObjectName, list[TablePrivilege]] = Field(
+        default_factory=dict, description="All tables of a schema; an empty list is nothing."
+    )
+    sequences: dict[ObjectName, list[SequencePrivilege]] = Field(default_factory=dict)
+    functions: dict[ObjectName, list[FunctionPrivilege]] = Field(
+        default_factory=dict, description="All functions of a schema; EXECUTE is what PostgreSQL gives by itself."
+    )
+    types: dict[ObjectName, list[UsagePrivilege]] = Field(default_factory=dict)
+    languages: dict[ObjectName, list[UsagePrivilege]] = Field(default_factory=dict)
+    future: PublicFuture | None = None
 
 
 def _provided(provider: str, key: str) -> list[JsonValue]:

@@ -28,12 +28,26 @@ WITH_GRANT_OPTION = " WITH GRANT OPTION"
 
 # What each class has by itself (acldefault) beside the owner's own rights, which are never counted.
 _SCHEMA_PUBLIC_CLOSED_SINCE = 15
-DEFAULT_PUBLIC: Mapping[str, frozenset[str]] = {"database": frozenset({"CONNECT", "TEMPORARY"})}
+DEFAULT_PUBLIC: Mapping[str, frozenset[str]] = {
+    "database": frozenset({"CONNECT", "TEMPORARY"}),
+    "function": frozenset({"EXECUTE"}),
+    "type": frozenset({"USAGE"}),
+    "language": frozenset({"USAGE"}),
+}
 ALL: Mapping[str, tuple[str, ...]] = {
     "database": ("CREATE", "CONNECT", "TEMPORARY"),
     "schema": ("USAGE", "CREATE"),
     "table": ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"),
+    "column": ("SELECT", "INSERT", "UPDATE", "REFERENCES"),
     "sequence": ("USAGE", "SELECT", "UPDATE"),
+    "function": ("EXECUTE",),
+    "type": ("USAGE",),
+    "language": ("USAGE",),
+    "foreignDataWrapper": ("USAGE",),
+    "foreignServer": ("USAGE",),
+    "largeObject": ("SELECT", "UPDATE"),
+    "tablespace": ("CREATE",),
+    "parameter": ("SET", "ALTER SYSTEM"),
 }
 _MAINTAIN_SINCE = 17
 
@@ -47,6 +61,7 @@ def public_at_creation(place: tuple[str, str, str], major: int) -> frozenset[str
     return DEFAULT_PUBLIC.get(place[0], frozenset())
 
 
+@lru_cache(maxsize=256)
 def every_privilege(object_class: str, major: int) -> frozenset[str]:
     """What ALL means for a class on a server of this major version."""
     return frozenset(p for p in ALL[object_class] if p != "MAINTAIN" or major >= _MAINTAIN_SINCE)
@@ -61,6 +76,17 @@ def privileges_of(object_class: str, owner: str, entries: list[str] | None) -> A
         public = DEFAULT_PUBLIC.get(object_class)
         return {PUBLIC: public} if public else {}
     return _parse(owner, tuple(entries))
+
+
+@lru_cache(maxsize=16384)
+def owner_lacks(object_class: str, owner: str, entries: tuple[str, ...], major: int) -> frozenset[str]:
+    """What an owner took from itself, or never had: a list that is not the default one spells its rights out."""
+    held: set[str] = set()
+    for entry in entries:
+        grantee, letters, _ = _split(entry)
+        if grantee == owner:
+            held.update(p.removesuffix(WITH_GRANT_OPTION) for p in _privileges(letters))
+    return every_privilege(object_class, major) - held
 
 
 @lru_cache(maxsize=16384)
@@ -87,6 +113,7 @@ def passed_on(owner: str, entries: tuple[str, ...]) -> Mapping[tuple[str, str], 
     return {key: frozenset(grantors) for key, grantors in found.items()}
 
 
+@lru_cache(maxsize=65536)
 def _split(entry: str) -> tuple[str, str, str]:
     """`"a role"=rw*/owner` as its grantee, letters and grantor."""
     grantee, rest = _name(entry, "=")
@@ -106,10 +133,11 @@ def _name(text: str, end: str) -> tuple[str, str]:
     return "".join(found), text[at + 2 :]
 
 
-def _privileges(letters: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _privileges(letters: str) -> tuple[str, ...]:
     names = []
     for index, letter in enumerate(letters):
         if letter != "*":
             option = WITH_GRANT_OPTION if letters[index + 1 : index + 2] == "*" else ""
             names.append(_LETTERS.get(letter, letter) + option)
-    return names
+    return tuple(names)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pgvillage.core.address import Address, quote_part
 from pgvillage.engine.kind import Context
 from pgvillage.estate.manifest.qualified_name import join_name, split_name
-from pgvillage.resources.postgres.privilege import Inventory
+from pgvillage.resources.postgres.privilege_inventory import Inventory
 
 
 def missing_relations(address: Address, tables: Iterable[str], schemas: Iterable[str], context: Context) -> str:
