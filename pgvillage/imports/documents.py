@@ -125,7 +125,20 @@ def drop_part(document: Document, where: Iterable[str | int]) -> bool:
 
 
 # Where single entries can be left out, and keys that an entry can't be without.
-_WITH_PARTS = frozenset({"databases", "schemas", "extensions", "memberOf", "privileges", "externalRoles"})
+_WITH_PARTS = frozenset(
+    {
+        "databases",
+        "schemas",
+        "extensions",
+        "memberOf",
+        "privileges",
+        "externalRoles",
+        "publications",
+        "foreignServers",
+        "userMappings",
+        "replicationSlots",
+    }
+)
 _ESSENTIAL = frozenset({"name", "database", "grant", "profile", "schemas", "role", "tables", "sequences"})
 
 

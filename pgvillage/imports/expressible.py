@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import get_args
 
-from pgvillage.estate.manifest.common import DatabasePrivilege, PrivilegeSet, SchemaPrivilege
+from pgvillage.estate.manifest.common import (
+    DatabasePrivilege,
+    FunctionPrivilege,
+    PrivilegeSet,
+    SchemaPrivilege,
+    UsagePrivilege,
+)
 from pgvillage.estate.manifest.common import SequencePrivilege as Sequence
 from pgvillage.estate.manifest.common import TablePrivilege as Table
 
@@ -15,10 +21,10 @@ OBJECT_CLASSES: dict[str, str | None] = {
     "schema": "schema",
     "table": "table",
     "sequence": "sequence",
-    "function": None,
-    "procedure": None,
-    "routine": None,
-    "type": None,
+    "function": "function",
+    "procedure": "function",
+    "routine": "function",
+    "type": "type",
     "language": None,
     "foreign_data_wrapper": None,
     "foreign_server": None,
@@ -28,26 +34,19 @@ OBJECT_CLASSES: dict[str, str | None] = {
     "column": None,
 }
 # Classes that `future` reaches.
-FUTURE_CLASSES = frozenset({"table", "sequence"})
+FUTURE_CLASSES = frozenset({"table", "sequence", "function", "type"})
 # Classes whose objects a manifest can name one by one: class -> the key of Grant.
-NAMED_CLASSES = {"table": "tables", "sequence": "sequences"}
-
-# Parts of documents that other tools declare; True once the manifest has the field and a kind makes it so.
-# A Database's publications are made with name, owner, tables ("app.t"), allTables, publish; its subscriptions with name
-# and publications; its foreignServers with name, wrapper, type, version, owner, options and userMappings (role,
-# options); a Cluster's replicationSlots with name, plugin, database.
-SWITCHES: dict[str, bool] = {
-    "publications": False,
-    "subscriptions": False,
-    "foreignServers": False,
-    "replicationSlots": False,
-}
+NAMED_CLASSES = {"table": "tables", "sequence": "sequences", "function": "functions", "type": "types"}
+# Classes that grants of other tools are about, in the order that manifests have them.
+GRANTED_CLASSES = ("database", "schema", "table", "sequence", "function", "type")
 
 _WORDS: dict[str, tuple[str, ...]] = {
     "database": get_args(DatabasePrivilege),
     "schema": get_args(SchemaPrivilege),
     "table": get_args(Table),
     "sequence": get_args(Sequence),
+    "function": get_args(FunctionPrivilege),
+    "type": get_args(UsagePrivilege),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pgvillage.imports.expressible import FUTURE_CLASSES, class_of, is_privilege
+from pgvillage.imports.expressible import FUTURE_CLASSES, GRANTED_CLASSES, class_of, is_privilege
 from pgvillage.imports.reading import Node
 
 _TABLE = ("delete", "insert", "select", "truncate", "update", "references", "trigger")
@@ -76,7 +76,7 @@ class Profiles:
     def classes(self) -> list[str]:
         """The classes that ldap2pg looks after: those of any active profile."""
         found = {p.object_class for name, has in self.known.items() if name in self.nodes for p in has}
-        return [c for c in ("database", "schema", "table", "sequence") if c in found]
+        return [c for c in GRANTED_CLASSES if c in found]
 
     def _spelt(self, name: str, node: Node, depth: int) -> list[Privilege]:
         if name in self.nodes:

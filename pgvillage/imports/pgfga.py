@@ -7,7 +7,6 @@ import binascii
 
 from pgvillage.imports.directory import DIRECTORY, add_directory, finds_everything, first_rdn
 from pgvillage.imports.draft import DatabaseDraft, Document, Draft, RoleDraft
-from pgvillage.imports.expressible import SWITCHES
 from pgvillage.imports.options import apply_option, set_expiry
 from pgvillage.imports.reading import Node, Reading, Section
 from pgvillage.imports.scope import Scope
@@ -229,10 +228,7 @@ def _extension(database: DatabaseDraft, name: str, node: Node) -> None:
 
 def _slot(draft: Draft, slot: Node) -> None:
     name = slot.text()
-    if SWITCHES["replicationSlots"]:
-        draft.cluster.setdefault("replicationSlots", []).append({"name": name})
-    else:
-        slot.note("a physical replication slot is not mapped yet", "keep it where it is; nothing removes it")
+    draft.cluster.setdefault("replicationSlots", []).append({"name": name})
 
 
 def _ldap(draft: Draft, ldap: Node, groups: list[str]) -> None:

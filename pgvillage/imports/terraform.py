@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pgvillage.imports.draft import Draft
+from pgvillage.imports.expressible import GRANTED_CLASSES
 from pgvillage.imports.reading import Node, Reading, Section
 from pgvillage.imports.scope import Scope
 from pgvillage.imports.terraform_databases import DATABASE_RESOURCES
@@ -69,7 +70,5 @@ _INSTANCE = (
 
 def _authority(draft: Draft) -> None:
     """Terraform leaves alone what no resource is about: so do classes that no grant here is about."""
-    classes = {"database", "schema", "table", "sequence"} & draft.grants.classes()
-    draft.cluster["authority"] = {
-        "privileges": [c for c in ("database", "schema", "table", "sequence") if c in classes]
-    }
+    classes = draft.grants.classes()
+    draft.cluster["authority"] = {"privileges": [c for c in GRANTED_CLASSES if c in classes]}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from pgvillage.estate.manifest.foreign import looks_secret
 from pgvillage.imports.draft import Document, Draft
-from pgvillage.imports.expressible import SWITCHES
 from pgvillage.imports.reading import Node, Section
-
-_SECRET_OPTIONS = frozenset({"password", "passcode", "sslpassword"})
 
 
 def _database(draft: Draft, section: Section) -> None:
@@ -69,31 +67,26 @@ def _publication(draft: Draft, section: Section) -> None:
     if publish := section.get("publish_param").texts():
         found["publish"] = publish
     if section.get("publish_via_partition_root_param").flag():
-        found["publishViaPartitionRoot"] = True
+        found["viaRoot"] = True
     section.get("drop_cascade")
     _part(draft, section, "publications", found)
 
 
-def _subscription(draft: Draft, section: Section) -> None:
-    found: Document = {"name": section.get("name").text(), "publications": section.get("publications").texts()}
+def _subscription(_: Draft, section: Section) -> None:
+    name = section.get("name").text()
+    section.get("publications").texts()
     connection = section.get("conninfo")
-    for key in ("create_slot", "slot_name"):
+    for key in ("create_slot", "slot_name", "database"):
         section.get(key)
-    if SWITCHES["subscriptions"] and connection.value:
-        connection.note(
-            "a connection string may hold a password; it is not copied", "name a connection of the settings"
-        )
-    _part(draft, section, "subscriptions", found)
+    why = f"subscription {name!r}: its connection string may hold a password and is not copied"
+    connection.note(why, "declare it under `subscriptions` of its Database, with `password: {secret: NAME}`")
 
 
 def _slot(draft: Draft, section: Section) -> None:
     found: Document = {"name": section.get("name").text()}
     plugin, database = section.get("plugin").text(), section.get("database").text()
     found |= {key: value for key, value in (("plugin", plugin), ("database", database)) if value}
-    if SWITCHES["replicationSlots"]:
-        draft.cluster.setdefault("replicationSlots", []).append(found)
-    else:
-        _not_yet(section.node, "a replication slot")
+    draft.cluster.setdefault("replicationSlots", []).append(found)
 
 
 def _server(draft: Draft, section: Section) -> None:
@@ -101,52 +94,50 @@ def _server(draft: Draft, section: Section) -> None:
     for theirs, ours in (("server_type", "type"), ("server_version", "version"), ("server_owner", "owner")):
         if text := section.get(theirs).text():
             found[ours] = text
-    if options := _options(section.get("options")):
+    options, secrets = _options(section.get("options"))
+    if options:
         found["options"] = options
+    for _, node in secrets:
+        node.note("a password stands here; it is not copied", "it belongs to a user mapping, under `secretOptions`")
     section.get("drop_cascade")
     _part(draft, section, "foreignServers", found)
 
 
 def _user_mapping(draft: Draft, section: Section) -> None:
     server, role = section.get("server_name").text(), section.get("user_name").text()
-    options = _options(section.get("options"))
-    if not SWITCHES["foreignServers"]:
-        _not_yet(section.node, "a user mapping")
-        return
+    options, secrets = _options(section.get("options"))
     for database in draft.databases.values():
         for known in database.spec.get("foreignServers", ()):
             if known["name"] == server:
-                mapping = {"role": role, **({"options": options} if options else {})}
+                mapping: Document = {"role": role, **({"options": options} if options else {})}
+                if secrets:
+                    mapping["secretOptions"] = {key: draft.secret(f"{server}-{role}", node) for key, node in secrets}
                 known.setdefault("userMappings", []).append(mapping)
                 return
-    section.node.note(f"the user mapping of {role!r} names a server that is not in this state", "declare it by hand")
+    for _, node in secrets:
+        node.note("a password stands here; it is not copied", "name a secret of the settings where it is needed")
+    section.node.note(f"the user mapping of {role!r} names a server that is not carried over", "declare it by hand")
 
 
-def _options(node: Node) -> Document:
-    found = {}
+def _options(node: Node) -> tuple[Document, list[tuple[str, Node]]]:
+    """Options for all to see, and those whose values are secret."""
+    found: Document = {}
+    secrets: list[tuple[str, Node]] = []
     for key, value in node.named():
-        if key.lower() in _SECRET_OPTIONS:
-            value.note("a password stands here; it is not copied", "name a secret of the settings where it is needed")
+        if looks_secret(key):
+            secrets.append((key, value))
         else:
             found[key] = value.text()
-    return found
+    return found, secrets
 
 
 def _part(draft: Draft, section: Section, key: str, found: Document) -> None:
-    """Into its database, or named while manifests can't say it."""
+    """Into its database, where the state names one."""
     database = section.get("database").text()
-    if not SWITCHES[key]:
-        _not_yet(
-            section.node, {"publications": "a publication", "subscriptions": "a subscription"}.get(key, "a server")
-        )
-    elif database:
+    if database:
         draft.database(database, section.node).spec.setdefault(key, []).append(found)
     else:
         section.node.note(f"{found['name']!r} names no database (the provider's own is meant)", "declare it by hand")
-
-
-def _not_yet(node: Node, what: str) -> None:
-    node.note(f"{what} is not mapped yet", "keep it in Terraform")
 
 
 def _function(draft: Draft, section: Section) -> None:

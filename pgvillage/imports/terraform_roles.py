@@ -91,6 +91,10 @@ def _grant(draft: Draft, section: Section) -> None:
         return
     key = (role, database, option)
     draft.grants.nodes.setdefault(role, section.node)
+    if object_class == "function" and any("(" not in name for name in objects):
+        section.node.note("functions without their argument types could be several", "name them with their types")
+        section.pass_over()
+        return
     if objects and object_class in NAMED_CLASSES:
         for name in objects:
             draft.grants.named(key, schema, object_class, name, privileges)
