@@ -23,6 +23,8 @@ def why_disabled(attributes: Mapping[str, tuple[bytes, ...]], now: datetime) -> 
     A lockout after wrong passwords (a time in pwdAccountLockedTime, AD's lockoutTime) is no reason: it passes by
     itself, and everybody who knows a person's name can bring it about.
     """
+    if attributes.keys().isdisjoint(ATTRIBUTES):
+        return ""  # most entries of most directories
     control = _number(attributes, "useraccountcontrol")
     if control is not None and control & _ACCOUNT_DISABLE:
         return "the account is disabled (userAccountControl)"

@@ -26,7 +26,7 @@ from pgvillage.core.lookup import TlsFacts
 from pgvillage.core.secret import Secret
 from pgvillage.settings import Directory
 
-Scope = Literal["BASE", "SUBTREE"]
+Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 _PAGED_RESULTS = "1.2.840.113556.1.4.319"
 _PARTITIONS = {("cn", "configuration"), ("dc", "domaindnszones"), ("dc", "forestdnszones")}
 NO_SUCH_OBJECT = 32
@@ -131,11 +131,21 @@ class Session:
                 continued = continued or (response["type"] == "searchResRef" and not _holds_no_people(response))
         return SearchResult(entries, continued)
 
+    def children(self, parent: str, attributes: Sequence[str], at_most: int) -> SearchResult | None:
+        """All entries right below `parent`, or None when there are more than `at_most` (or a page more)."""
+        entries: list[tuple[bytes, dict[str, list[bytes]]]] = []
+        for page in self._pages(parent, "(objectClass=*)", "LEVEL", attributes):
+            found = [each for each in page if each["type"] == "searchResEntry"]
+            entries += [(bytes(each["raw_dn"]), each["raw_attributes"]) for each in found]
+            if len(entries) > at_most:
+                return None
+        return SearchResult(entries, continued=False)
+
     def _pages(
         self, base: str, search_filter: str, scope: Scope, attributes: Sequence[str]
     ) -> Iterator[list[dict[str, Any]]]:
         # A read of one entry needs no pages, and some servers refuse the control there.
-        size = self._settings.page_size if scope == "SUBTREE" else None
+        size = None if scope == "BASE" else self._settings.page_size
         cookie: bytes | None = None
         while True:
             self.round_trips += 1

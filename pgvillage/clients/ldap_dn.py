@@ -63,6 +63,17 @@ def dn_key(text: str) -> DnKey:
         at += 1
 
 
+def parent_dn(text: str) -> str:
+    """The DN of the entry above, in the words of `text`; empty at the top. Raises InvalidDn."""
+    at = 0
+    while True:
+        _, at = _read_ava(text, at)
+        separator = text[at : at + 1]
+        at += 1
+        if separator != "+":
+            return text[at:].lstrip(" ")
+
+
 def _read_ava(text: str, at: int) -> tuple[Ava, int]:
     found = _TYPE.match(text, at)
     if not found:

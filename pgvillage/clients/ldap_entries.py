@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 from pgvillage.clients.ldap_attributes import unknown_attributes
 from pgvillage.clients.ldap_connection import INVALID_DN, NO_SUCH_OBJECT, Session
-from pgvillage.clients.ldap_dn import DnKey, InvalidDn, dn_key, fold, is_within
+from pgvillage.clients.ldap_dn import DnKey, InvalidDn, dn_key, fold, is_within, parent_dn
 from pgvillage.clients.ldap_entry import Entry, Found, Missing, Unread, named_groups, sole
 from pgvillage.clients.ldap_failure import SearchFailed
 from pgvillage.clients.ldap_server import ServerFacts, read_attribute_names, read_facts
@@ -22,6 +23,9 @@ _IN_CHAIN = "1.2.840.113556.1.4.1941"
 # OpenLDAP takes 256 KiB from an anonymous client; encoding adds little to the text.
 _FILTER_BYTES = 100_000
 _FILTER_CLAUSES = 500
+# From so many entries below one parent on, a list of its children is tried, and of at most so many times as many.
+_WORTH_A_LIST = 100
+_LIST_FACTOR = 2
 # Reads one by one of what no search has found: they tell best why, but take a round trip each.
 _SINGLE_READS = 200
 
@@ -128,16 +132,47 @@ class LdapEntries:
 
     def by_dn(self, dns: Mapping[DnKey, str]) -> dict[DnKey, Found]:
         within = {key: dn for key, dn in dns.items() if is_within(key, self._base)}
+        found = self._listed(within)
+        left = {key: dn for key, dn in within.items() if key not in found}
+        if left and found:
+            known = next(iter(found))  # one that is there tells what the server can look up by
+            left[known] = within[known]
+        found |= self._by_name(left)
+        rest = [key for key in dns if key not in found]
+        found.update((key, self._read(dns[key])) for key in rest)
+        return found
+
+    def _listed(self, dns: Mapping[DnKey, str]) -> dict[DnKey, Found]:
+        """Many entries below one parent by a list of its children: no filter has to be written, sent and tried.
+
+        Given up where the parent holds many more than are asked for, or the server does not let us list it.
+        """
+        by_parent: dict[DnKey, list[DnKey]] = defaultdict(list)
+        for key in dns:
+            by_parent[key[1:]].append(key)
+        found: dict[DnKey, Found] = {}
+        for keys in by_parent.values():
+            if len(keys) < _WORTH_A_LIST:
+                continue
+            try:
+                parent = parent_dn(dns[keys[0]])
+                result = self._session.children(parent, self._attributes, _LIST_FACTOR * len(keys))
+            except SearchFailed:
+                continue
+            asked = set(keys)
+            entries = _parsed(result.entries) if result is not None else ()
+            found.update((entry.key, self._whole(entry)) for entry in entries if entry.key in asked)
+        return found
+
+    def _by_name(self, dns: Mapping[DnKey, str]) -> dict[DnKey, Found]:
         found: dict[DnKey, Found] = {}
         if self._knows_entry_dn is not False:
-            found = self._search_keys({key: f"({self._dn_attribute}={escape(dn)})" for key, dn in within.items()})
-            if within:
+            found = self._search_keys({key: f"({self._dn_attribute}={escape(dn)})" for key, dn in dns.items()})
+            if dns:
                 self._knows_entry_dn = any(isinstance(one, Entry) for one in found.values())
         if not self._knows_entry_dn:
             # A refusal counts for nothing here: it may be how a server answers to an attribute that it doesn't know.
-            found = self._search_keys({key: _naming_filter(key) for key in within})
-        rest = [key for key in dns if key not in found]
-        found.update((key, self._read(dns[key])) for key in rest)
+            found = self._search_keys({key: _naming_filter(key) for key in dns})
         return found
 
     def _search_keys(self, clauses: Mapping[DnKey, str]) -> dict[DnKey, Found]:

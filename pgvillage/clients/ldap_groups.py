@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pgvillage.clients.ldap_entry import Entry
 from pgvillage.settings import Directory
 
@@ -18,8 +20,13 @@ _PERSON_CLASSES = {"person", "inetorgperson", "organizationalperson", "posixacco
 _PRIMARY_GROUPS = {"513": "Domain Users", "514": "Domain Guests", "515": "Domain Computers"}
 
 
-def _classes(entry: Entry) -> set[str]:
-    return {raw.decode(errors="replace").lower() for raw in entry.attributes.get("objectclass", ())}
+def _classes(entry: Entry) -> frozenset[str]:
+    return _named(entry.attributes.get("objectclass", ()))
+
+
+@lru_cache(maxsize=1024)  # people are alike, and each is asked several times
+def _named(values: tuple[bytes, ...]) -> frozenset[str]:
+    return frozenset(raw.decode(errors="replace").lower() for raw in values)
 
 
 def _has_members(entry: Entry) -> bool:

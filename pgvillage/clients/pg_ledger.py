@@ -53,8 +53,10 @@ ON CONFLICT (only_row) DO UPDATE SET system_identifier = EXCLUDED.system_identif
 """
 
 READ_TARGET = "SELECT format, system_identifier, revision FROM pgvillage.target"
+# Thousands of addresses say the same: they come as one row.
 READ_ROWS = """
-SELECT address, wish, made, revision, directory, disabled_since, drop_after_days, heir, secret FROM pgvillage.ledger
+SELECT pg_catalog.array_agg(address), wish, made, revision, directory, disabled_since, drop_after_days, heir, secret
+FROM pgvillage.ledger GROUP BY wish, made, revision, directory, disabled_since, drop_after_days, heir, secret
 """
 READ_ROWS_OF_FORMAT_1 = READ_ROWS.replace(", secret", "")
 UPSERT = """
@@ -88,7 +90,10 @@ def parse_ledger(cluster: str, system: str, target: Sequence[Sequence[Any]], row
         return Ledger(why_not="the ledger was written on another system (a restore or a copy)")
     if not rows and not revision:
         return Ledger()  # made, and nothing applied yet
-    entries = {parse_address(f"{cluster}/{row[0]}"): LedgerEntry(*row[1:]) for row in rows}
+    entries: dict[Address, LedgerEntry] = {}
+    for addresses, *values in rows:
+        entry = LedgerEntry(*values)
+        entries.update((parse_address(f"{cluster}/{address}"), entry) for address in addresses)
     return Ledger(usable=True, why_not="", revision=revision, entries=entries)
 
 

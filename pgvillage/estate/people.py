@@ -195,6 +195,8 @@ def _role_name(members: Members, member: Member) -> tuple[str, str]:
 
 def _refuse_collisions(claims: dict[str, list[_Claim]], unanswered: dict[str, str], directories: set[str]) -> None:
     for role, found in list(claims.items()):
+        if len(found) == 1:
+            continue
         entries = {(claim.members.directory, claim.member.dn.lower()): claim.member.dn for claim in found}
         if len(entries) < 2:
             continue
@@ -222,6 +224,6 @@ def _person(role: str, claims: list[_Claim]) -> Person:
         groups=tuple(sorted({c.group.document.role for c in claims})),
         member_of=[m for c in claims for m in c.members.member_of],
         connection_limit=max((c.members.connection_limit for c in claims), key=lambda n: n if n >= 0 else 1 << 40),
-        on_leave=DropAfter(drop=patient.drop, heir=heir),
+        on_leave=patient if patient.heir == heir else DropAfter(drop=patient.drop, heir=heir),
         source=Source(position.file, position.line, first.members.directory or "", first.member.dn),
     )

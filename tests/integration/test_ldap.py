@@ -262,6 +262,25 @@ async def test_many_members_that_are_gone(tmp_path: Path) -> None:
         assert "200 such entries were read one by one" in await unanswered(plain(server), query("leavers", "uid"))
 
 
+async def test_many_people_come_by_one_list_or_by_name_where_that_is_not_allowed(tmp_path: Path) -> None:
+    text = folders("people", "groups") + "".join(person(f"u{at}", uid=f"u{at}") for at in range(300))
+    text += group("many", [person_dn(f"u{at}") for at in range(0, 300, 2)])
+    text += group("few", [person_dn(f"u{at}") for at in range(0, 300, 3)])
+    cases = {
+        "open": "",
+        "limited": "limits * size.soft=20 size.hard=20 size.prtotal=20",
+        "unlisted": f'access to dn.base="ou=people,{SUFFIX}" attrs=children by * none\naccess to * by * read',
+    }
+    for name, limits in cases.items():
+        with slapd(tmp_path / name, text, limits=limits) as server:
+            settings = plain(server, pageSize=20)
+            if name == "limited":
+                assert "size limit" in await unanswered(settings, query("many", "uid"))
+                continue
+            assert len((await answered(settings, query("many", "uid"))).members) == 150
+            assert len((await answered(settings, query("few", "uid"))).members) == 100
+
+
 async def test_a_right_that_is_missing(tmp_path: Path) -> None:
     hidden = f'access to dn.subtree="ou=people,{SUFFIX}" by * none stop\naccess to * by * read'
     refused = f'access to dn.subtree="ou=people,{SUFFIX}" by * disclose stop\naccess to * by * read'

@@ -19,7 +19,7 @@ from ldap3.operation.search import compile_filter, parse_filter
 from pgvillage.clients.directory import expand
 from pgvillage.clients.ldap import ask_directory
 from pgvillage.clients.ldap_connection import SearchResult, Session, parse_uri, refuse_clear_text
-from pgvillage.clients.ldap_dn import DnKey, InvalidDn, dn_key, is_within
+from pgvillage.clients.ldap_dn import DnKey, InvalidDn, dn_key, is_within, parent_dn
 from pgvillage.clients.ldap_entries import LdapEntries, _entry
 from pgvillage.clients.ldap_entry import Entry, Found, Missing, Unread
 from pgvillage.clients.ldap_failure import DirectoryRefused
@@ -410,6 +410,9 @@ class Recorder:
         self.continued = continued
         self.asked: list[tuple[str, str]] = []
 
+    def children(self, parent: str, attributes: Sequence[str], at_most: int) -> SearchResult | None:
+        return None
+
     def search(self, base: str, search_filter: str, scope: str, attributes: Sequence[str]) -> SearchResult:
         self.asked.append((scope, search_filter))
         return SearchResult([], self.continued)
@@ -442,3 +445,17 @@ def test_a_pointer_to_another_server_is_no_entry_and_no_absence() -> None:
     assert "referral" in found.reason
     assert isinstance(ldap_entries(Recorder(continued=True)).by_user(["u"])["u"], Unread)
     assert ldap_entries(Recorder()).by_user(["u"]) == {"u": Missing()}
+
+
+@pytest.mark.parametrize(
+    ("dn", "parent"),
+    [
+        ("cn=a,ou=x,dc=y", "ou=x,dc=y"),
+        (r"cn=a\,b+uid=1 , ou=x+l=z,dc=y", "ou=x+l=z,dc=y"),
+        ("cn=#0403414243,dc=y", "dc=y"),
+        ("dc=y", ""),
+    ],
+)
+def test_the_entry_above(dn: str, parent: str) -> None:
+    assert parent_dn(dn) == parent
+    assert dn_key(dn)[1:] == (dn_key(parent) if parent else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -26,6 +27,7 @@ from pgvillage.estate.manifest.common import (
 _FIELD = re.compile(r"\{([A-Za-z][A-Za-z0-9-]*)\}")
 
 
+@lru_cache(maxsize=1024)  # asked for every member of every group
 def template_attributes(template: str) -> tuple[str, ...]:
     """The directory attributes that a role's name template uses, in lower case, sorted."""
     return tuple(sorted({name.lower() for name in _FIELD.findall(template)}))

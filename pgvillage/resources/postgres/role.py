@@ -230,9 +230,19 @@ def utc_text(moment: datetime | date | None) -> str | None:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=256)  # people are alike
+def _persons_state(connection_limit: int) -> RoleState:
+    return RoleState(login=True, connection_limit=connection_limit, comment=UNMANAGED, password=UNMANAGED)
+
+
+@lru_cache(maxsize=256)
+def _staying(days: int | None, heir: str | None) -> Leaver:
+    return Leaver(None, days, heir)
+
+
 def _person(view: ClusterView, person: Person) -> Resource:
-    state = RoleState(login=True, connection_limit=person.connection_limit, comment=UNMANAGED, password=UNMANAGED)
-    leaver = Leaver(None, person.on_leave.days, person.on_leave.heir or view.default_heir)
+    state = _persons_state(person.connection_limit)
+    leaver = _staying(person.on_leave.days, person.on_leave.heir or view.default_heir)
     return Resource(_address(view, person.role), state, person.source, wish=state, leaver=leaver)
 
 
