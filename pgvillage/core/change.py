@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pgvillage.core.address import Address
@@ -122,16 +123,14 @@ class Resource(NamedTuple):
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class FieldChange:
+class FieldChange(NamedTuple):
     name: str
     before: Any
     after: Any
     sensitive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One difference between desired and live, with everything a person needs to judge it.
 
     `revokes` and `drops` count what policy limits: privileges, memberships and logins taken; objects dropped.
@@ -160,12 +159,34 @@ class Change:
 
     def digest_part(self) -> str:
         """What a plan's digest covers of this change: no sensitive field, no origin, no time."""
-        seen = {f.name: (f.before, f.after) for f in self.fields if not f.sensitive}
-        return canonical((self.address, self.action.value, seen, self.heir))
+        # The address as a plain tuple shows itself: as unequivocal as canonical(), in a tenth of the time.
+        return f"{tuple.__repr__(self.address)} {self.action.value} {self.heir!r} {_digest_of(self.fields)}"
+
+
+def _digest_of(fields: tuple[FieldChange, ...]) -> str:
+    try:
+        return _remembered_digest(fields)
+    except TypeError:  # a value that is a mapping
+        return _fields_digest(fields)
+
+
+def _fields_digest(fields: tuple[FieldChange, ...]) -> str:
+    return canonical({f.name: (f.before, f.after) for f in fields if not f.sensitive})
+
+
+# The thousands of people that a directory brings are alike, and so are their changes.
+_remembered_digest = lru_cache(maxsize=4096)(_fields_digest)
 
 
 def field_changes(before: State | None, after: State | None) -> tuple[FieldChange, ...]:
     """Every field that differs; a missing side counts as None throughout."""
+    try:
+        return _remembered_changes(before, after)
+    except TypeError:  # a state that holds a mapping
+        return _compared(before, after)
+
+
+def _compared(before: State | None, after: State | None) -> tuple[FieldChange, ...]:
     old: Mapping[str, Any] = before.as_fields() if before is not None else {}
     new: Mapping[str, Any] = after.as_fields() if after is not None else {}
     sensitive = (after or before or State()).SENSITIVE
@@ -174,3 +195,6 @@ def field_changes(before: State | None, after: State | None) -> tuple[FieldChang
         for name in [*new, *(n for n in old if n not in new)]
         if old.get(name) != new.get(name)
     )
+
+
+_remembered_changes = lru_cache(maxsize=4096)(_compared)

@@ -66,8 +66,7 @@ def plan_target(
 
 def _judge(kinds: Kinds, change: Change, context: Context) -> Change:
     judgement = kinds[change.address.kind].judge(change, context)
-    return replace(
-        change,
+    return change._replace(
         risk=judgement.risk,
         impact=judgement.impact,
         revokes=judgement.revokes,

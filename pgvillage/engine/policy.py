@@ -55,7 +55,7 @@ def hold_back(
         why = change.refused
         if not why and change.origin is Origin.DRIFT:
             why = _ignored(change, rules, today) or _why_held(change, rules, snapshot, subject_of)
-        held.append(replace(change, held=why) if why else change)
+        held.append(change._replace(held=why) if why else change)
     return held
 
 
@@ -115,7 +115,7 @@ def hold_dependents(changes: Sequence[Change], depends: Mapping[Address, Iterabl
         more = {c.address for c in changes if c.address not in held and stuck(c)}
         held |= more
         growing = bool(more)
-    return [replace(c, held="needs a change that is held") if c.address in held and not c.held else c for c in changes]
+    return [c._replace(held="needs a change that is held") if c.address in held and not c.held else c for c in changes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import pbkdf2_hmac, sha256
@@ -391,7 +391,7 @@ def _gate_words(gate: Gate) -> str:
 def shown(case: Case) -> str:
     """All that a plan, its changes and what it was made from say of themselves."""
     plan, snapshot = case.plan, case.seen.context.snapshot
-    changes = [[getattr(change, f.name) for f in fields(change)] for change in plan.changes]
+    changes = [list(change) for change in plan.changes]
     resources = [list(resource) for resource in case.seen.desired.values()]
     parts = (plan, plan.changes, changes, plan.steps, plan.findings, resources, snapshot.live, snapshot.inventory)
     return repr(parts) + "".join(map(str, (plan, *plan.changes, *plan.steps)))

@@ -46,7 +46,7 @@ def change(
 ) -> Change:
     action = Action.CREATE if before is None else Action.DELETE if after is None else Action.UPDATE
     made = Change(address, action, before, after, field_changes(before, after), origin, SOURCE)
-    return replace(made, **more)
+    return made._replace(**more)
 
 
 def role(name: str, before: State | None, after: State | None, *, cluster: str = "orders", **more: object) -> Change:
@@ -88,7 +88,7 @@ def full_plan(name: str = "etl", secret: str = "new") -> Plan:
     limit = drifted(f"{name}2", held=f"policy {name}", reason=f"reason {name}")
     password = role(f"{name}3", RoleState(True, password=secret), RoleState(True), origin=Origin.DRIFT)
     gone = role("bob", RoleState(False, comment=name), None, risk=Risk.DROP, heir=name, impact=Impact(lock=name))
-    gone = replace(gone, origin=Origin.DIRECTORY, source=Source("g.yaml", 3, "corp", f"uid={name}"))
+    gone = gone._replace(origin=Origin.DIRECTORY, source=Source("g.yaml", 3, "corp", f"uid={name}"))
     rights = privilege({"SELECT": tables(2)}, {"SELECT": tables(3), "INSERT": frozenset({name})}, tables(3))
     text = (f"ALTER ROLE x PASSWORD /* {name} */ ", Verifier(SecretRef("etl"), name))
     steps = (

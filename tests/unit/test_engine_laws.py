@@ -238,15 +238,15 @@ def steps_keep_the_order_of_needs(plan: TargetPlan) -> None:
 def the_digest_is_of_the_changes_and_not_of_their_order(plan: TargetPlan, random: Any) -> None:
     changes = list(plan.applied_changes)
     random.shuffle(changes)
-    turned = [replace(change, fields=change.fields[::-1]) for change in changes]
+    turned = [change._replace(fields=change.fields[::-1]) for change in changes]
     assert replace(plan, changes=tuple(turned)).digest == plan.digest
     for number, change in enumerate(changes[:3]):
         rest = changes[:number] + changes[number + 1 :]
         assert replace(plan, changes=tuple(rest)).digest != plan.digest
         for at, entry in enumerate(change.fields):
-            other = replace(entry, after=("something", "else"))
+            other = entry._replace(after=("something", "else"))
             fields = (*change.fields[:at], other, *change.fields[at + 1 :])
-            digest = replace(plan, changes=(*rest, replace(change, fields=fields))).digest
+            digest = replace(plan, changes=(*rest, change._replace(fields=fields))).digest
             assert (digest == plan.digest) is entry.sensitive
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,7 +47,7 @@ def test_topological_and_reversed_for_deletes(graph: list[list[int]], actions: l
 def test_who_needs_a_held_creation_is_held(graph: list[list[int]], which: int) -> None:
     needs = {at(n): [at(m) for m in found if m < n] for n, found in enumerate(graph)}
     changes = [change(n, Action.CREATE) for n in range(len(graph))]
-    changes = [replace(c, held="x") if c.address == at(which) else c for c in changes]
+    changes = [c._replace(held="x") if c.address == at(which) else c for c in changes]
     held = {c.address for c in hold_dependents(changes, needs) if c.held}
     for address, found in needs.items():
         assert (address in held) is (address == at(which) or any(n in held for n in found))
@@ -62,6 +60,6 @@ def test_a_circle_is_said() -> None:
 
 
 def test_a_held_update_holds_no_creation_and_every_deletion() -> None:
-    changes = [replace(change(1, Action.UPDATE), held="x"), change(2, Action.CREATE), change(3, Action.DELETE)]
+    changes = [change(1, Action.UPDATE)._replace(held="x"), change(2, Action.CREATE), change(3, Action.DELETE)]
     held = hold_dependents(changes, {at(1): (), at(2): (at(1),), at(3): (at(1),)})
     assert [c.held for c in held] == ["x", "", "needs a change that is held"]

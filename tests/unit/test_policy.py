@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from pgvillage.core.address import Address
@@ -29,11 +27,11 @@ def test_by_count_and_by_share(drops: int, objects: int, shut: bool) -> None:
 
 
 def test_held_changes_do_not_count() -> None:
-    assert not gates([replace(DROP, held="x")] * 9, RULES, Totals(1, 1))
+    assert not gates([DROP._replace(held="x")] * 9, RULES, Totals(1, 1))
 
 
 def test_loss_is_its_own_gate() -> None:
-    rules = [gate.rule for gate in gates([replace(DROP, risk=Risk.LOSS)], RULES, Totals(100, 0))]
+    rules = [gate.rule for gate in gates([DROP._replace(risk=Risk.LOSS)], RULES, Totals(100, 0))]
     assert rules == ["loss"]
 
 

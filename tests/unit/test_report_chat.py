@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -67,7 +66,7 @@ def test_key_is_blind_to_time_order_revision_origin_elsewhere_and_policy() -> No
     one, two = drifted("a"), drifted("b")
     base = plan(target(one, two))
     later = target(two, one, member("merged"), observed_at=NOW + timedelta(hours=1))
-    held = target(replace(one, held="x"), two)
+    held = target(one._replace(held="x"), two)
     keys = {drift_message(p).key for p in (base, plan(later, revision="f" * 40), plan(held))}
     assert len(keys) == 1
 

@@ -168,7 +168,7 @@ def test_planted_secret_is_in_no_document(text: str, forgets: bool) -> None:
     found, run = full_plan(secret=secret), full_run(secret=secret)
     if forgets:  # a field that is not marked is still known by its state
         main_target = found.targets[0]
-        changes = [replace(c, fields=tuple(replace(f, sensitive=False) for f in c.fields)) for c in main_target.changes]
+        changes = [c._replace(fields=tuple(f._replace(sensitive=False) for f in c.fields)) for c in main_target.changes]
         found = plan(replace(main_target, changes=tuple(changes)))
     assert "hunter2" not in json.dumps([plan_document(found), run_document(run)])
     assert "password" in json.dumps(plan_document(found))

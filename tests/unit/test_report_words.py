@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -200,7 +199,7 @@ def test_field_line_of_a_privilege_that_moves() -> None:
 @pytest.mark.parametrize("place", [("database", "orders", "app"), ("schema", "orders", "s", "app")])
 def test_field_line_of_a_privilege_on_one_object(place: tuple[str, ...]) -> None:
     base = privilege(None, {"USAGE": frozenset({"orders"})}, frozenset({"orders"}))
-    made = replace(base, address=Address("orders", "privilege", place))
+    made = base._replace(address=Address("orders", "privilege", place))
     assert field_line(made, made.fields[0]) == "USAGE: granted"
     assert field_line(made, FieldChange("USAGE", frozenset({"orders"}), None)) == "USAGE: revoked"
 
