@@ -14,6 +14,7 @@ from pgvillage.estate.manifest import Group, User
 from pgvillage.estate.manifest.common import Selector
 from pgvillage.estate.ownership import check_ownership
 from pgvillage.estate.role_references import check_roles
+from pgvillage.estate.rotation import check_rotations
 from pgvillage.estate.scopes import Claim, Scopes
 from pgvillage.estate.source_text import DocPath
 from pgvillage.settings import Settings
@@ -53,6 +54,7 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     faults.extend(_selectors(manifests, scopes))
     faults.extend(_privileges(manifests, scopes))
     faults.extend(check_roles(manifests, scopes))
+    faults.extend(check_rotations(manifests))
     for job in manifests.jobs.values():
         faults.extend(check_job(job, manifests.root))
         if job.document.spec.ensure == "present":
@@ -60,7 +62,7 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
             faults.extend(_unknown_databases(manifests, scopes, job, databases))
     if names is not None:
         faults.extend(_settings(manifests, names))
-    return faults
+    return list(dict.fromkeys(faults))  # the logins of a rotation share what is written once
 
 
 def _engines(manifests: Manifests) -> Iterator[Diagnostic]:
