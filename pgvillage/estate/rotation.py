@@ -29,6 +29,11 @@ class _OfLogin(Positions):
             return super().known(path)
         return super().known((*_ROTATE, "roles", self.index))
 
+    def diagnose(
+        self, message: str, path: DocPath, *, at_key: bool = False, hint: str = "", severity: str = "error"
+    ) -> Diagnostic:
+        return super().diagnose(message, self.known(path), at_key=at_key, hint=hint, severity=severity)
+
 
 def expanded(users: Iterable[Located[User]]) -> Iterator[Located[User]]:
     """Every user; one that rotates as its group and its two logins."""
