@@ -35,11 +35,12 @@ from pgvillage.core.rotation import (
 from pgvillage.core.run import Outcome, Run, TargetRun
 from pgvillage.core.secret import InUse, Secret
 from pgvillage.settings import Settings
-from pgvillage.usecases.rotation import promote_logins
-from tests.resources.case import manifests_of
+from pgvillage.usecases.rotation import logins_seen, promote_logins
+from tests.resources.case import Case, manifests_of, read_case
 from tests.servers.vault import FakeVault, fake_vault
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "sops"
+CASES = Path(__file__).parents[1] / "resources" / "role"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MONTH = timedelta(days=30)
 ROTATION = Rotation("app", ("app_a", "app_b"), "app", MONTH)
@@ -432,3 +433,42 @@ def test_a_promotion_that_fails_or_is_somebody_elses() -> None:
 def test_nothing_of_a_run_shows_a_password() -> None:
     assert "planted" not in repr(ran("c1", "planted-x"))
     assert "planted" not in repr(SimpleNamespace(logins=ran("c1", "planted-x").logins))
+
+
+# --- what a look confirms
+
+
+def look(**live: Any) -> LoginsSeen:
+    path = CASES / "rotation-set-and-not-promoted.yaml"
+    body = dict(read_case(path).body)
+    body["capabilities"] = live.pop("capabilities", {})
+    body["ledger"] = live.pop("ledger", body["ledger"])
+    body["live"] = {**body["live"], **live}
+    return logins_seen(Case(body).seen)
+
+
+def test_what_a_look_confirms() -> None:
+    both = {"orders-app/orders_app_a": Secret("planted-first"), "orders-app/orders_app_b": Secret("planted-third")}
+    assert look().confirmed == both
+    assert look().in_use["orders-app"].pending == "orders_app_b"
+    unseen = {"verifiers": False, "superuser": False}
+    assert look(capabilities=unseen).confirmed == both, "by the ledger's marks"
+    old = {"role/orders_app_a": {"secret": "planted-first"}, "role/orders_app_b": {"secret": "planted-second"}}
+    assert list(look(capabilities=unseen, ledger={"applied": True, "entries": old}).confirmed) == list(both)[:1]
+    assert look(capabilities={**unseen, "ledger": False}, ledger=None).confirmed == {}
+    assert list(look(memberships={"orders-app": ["orders_app_a"]}).confirmed) == list(both)[:1]
+    roles = {"orders-app": {}, "orders_app_a": {"login": True, "password": {"of": "planted-first"}}}
+    assert list(look(roles=roles).confirmed) == list(both)[:1]
+    closed = {"login": False, "password": {"of": "planted-third"}}
+    assert list(look(roles={**roles, "orders_app_b": closed}).confirmed) == list(both)[:1]
+    by_hand = {"login": True, "password": {"of": "planted-by-hand"}}
+    assert list(look(roles={**roles, "orders_app_b": by_hand}).confirmed) == list(both)[:1]
+    assert logins_seen(None) == LoginsSeen()
+
+
+def test_who_sees_no_store_has_the_digest_of_who_does() -> None:
+    digests = {
+        read_case(CASES / f"rotation-{name}.yaml").plan.digest
+        for name in ("due", "store-not-seen", "begun-and-not-set", "not-yet-due")
+    }
+    assert len(digests) == 1

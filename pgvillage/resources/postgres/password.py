@@ -21,6 +21,7 @@ _ROTATED = Moved(_FIELDS, "the secret's value changed")
 _FIRST = Moved(_FIELDS, "what the server holds can't be seen, and it was never set from here")
 _GENERATED = Moved(_FIELDS, "the secret does not exist yet: an apply generates it")
 _DUE = "rotation is due"
+_BLIND = "it is not begun, as this account can neither read pg_authid nor keep a ledger to know that it was done"
 _MD5 = "the server holds an md5 password, SCRAM is asked for"
 _SHOWN = 5
 
@@ -91,6 +92,8 @@ def _without_value(
 ) -> tuple[Settled, list[Finding]]:
     absent = context.absent.get(secret)
     if absent is not None and absent.rotates:
+        if current == UNKNOWN and not _remembers(context):
+            return Settled(UNKNOWN), [Finding("warning", f"{absent.rotates}; {_BLIND}", address)]
         return Settled(NEW, remembered=False, moved=Moved(_FIELDS, _DUE)), [Finding("info", absent.rotates, address)]
     if absent is not None and absent.generates:
         text = f"secret {secret!r} does not exist yet: an apply generates it, stores it and sets it"
