@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import new_estate, wipe
+from tests.integration.daemon_process import serving
 from tests.integration.estate_builder import (
     EXIT_DONE,
     EXIT_PARTIAL,
@@ -348,3 +349,16 @@ def test_no_password_turns_up_anywhere(shop: Shop) -> None:
         for password in planted:
             assert password not in text
         assert not re.search(r"SCRAM-SHA-256\$[0-9]+:", text)
+
+
+def test_the_daemon_rotates_by_itself(shop: Shop) -> None:
+    with serving(shop.estate) as daemon:
+        daemon.wait(shop.store.exists, "a record")
+        daemon.wait(lambda: shop.record.get("username") == A, "the first login")
+        shop.age()
+        daemon.wait(lambda: shop.record.get("username") == B, "the other one")
+        daemon.rounds(2)
+        notes = {entry["note"] for entry in daemon.said("note")}
+        assert f"{B} is in use from now on (secret orders-app); {A} stays valid until the next rotation" in notes
+        assert not [password for password in shop.passwords if password in "".join(daemon.lines)]
+    shop.settled(B)
