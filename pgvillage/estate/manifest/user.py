@@ -49,8 +49,7 @@ class Rotate(Part):
     """Two login roles whose passwords are renewed by turns; the user's own role is their group."""
 
     every: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}[dh]$")] = Field(
-        description="How long a login is in use before the other one takes over, and how long it stays valid after "
-        "that: days (`30d`) or hours (`12h`)."
+        description="Days (`30d`) or hours (`12h`) that a login is in use, and stays valid after its turn."
     )
     roles: list[RoleName] | None = Field(
         None,
