@@ -16,6 +16,7 @@ from pgvillage.clients.secrets import look_up, obtain
 from pgvillage.core.errors import ReadError, SettingsError
 from pgvillage.core.lookup import DirectoryVisit, GroupAnswer, GroupQuery, Lookups, Unanswered
 from pgvillage.core.plan import System, TargetId
+from pgvillage.core.rotation import Rotation
 from pgvillage.core.secret import Secret, SecretRef, SecretsFound
 from pgvillage.estate.loader import Manifests, load_manifests, load_settings
 from pgvillage.estate.references import SettingsNames
@@ -120,6 +121,18 @@ class RealWorld:
         """Those that can be had here; what is missing is the planner's to report."""
         return look_up(self.settings.secrets, names)
 
+    def logins(self, rotations: Iterable[Rotation]) -> SecretsFound:
+        """The passwords of logins that take turns, as far as they can be had here; nothing is written."""
+        from pgvillage.clients.rotations import look_up_logins
+
+        return look_up_logins(self.settings.secrets, rotations, self.now())
+
+    def promote(self, rotation: Rotation, confirmed: Secret) -> bool:
+        """Raises SecretError; False when the record has moved on."""
+        from pgvillage.clients.rotations import promote_login
+
+        return promote_login(self.settings.secrets, rotation, confirmed, self.now())
+
     async def read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading:
         if target.system is System.STOLON:
             from pgvillage.resources.stolon.desired import cluster_uid
@@ -140,9 +153,19 @@ class RealWorld:
         from pgvillage.clients.pg_write import PostgresWriter
 
         assert reading.capabilities is not None
-        return PostgresWriter(self.endpoint(view), reading.capabilities.system_identifier, self._secret)
 
-    def _secret(self, reference: SecretRef) -> Secret:
+        def secret_of(reference: SecretRef) -> Secret:
+            return self._secret(reference, view.rotations)
+
+        return PostgresWriter(self.endpoint(view), reading.capabilities.system_identifier, secret_of)
+
+    def _secret(self, reference: SecretRef, rotations: Iterable[Rotation]) -> Secret:
+        from pgvillage.clients.rotations import obtain_login
+
+        for rotation in rotations:
+            login = rotation.login_of(reference.name)
+            if login is not None:
+                return obtain_login(self.settings.secrets, rotation, login, self.now())
         return obtain(self.settings.secrets, reference.name)
 
     def endpoint(self, view: ClusterView) -> Endpoint:

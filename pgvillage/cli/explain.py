@@ -17,8 +17,12 @@ from pgvillage.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
+    from pgvillage.core.rotation import Rotation
+    from pgvillage.core.secret import InUse
     from pgvillage.core.state import State
     from pgvillage.usecases.explain import Explanation
 
@@ -61,6 +65,8 @@ def _lines(found: Explanation) -> list[tuple[str, str]]:
         lines = [("declared", f"{resource.source}: {word}" + (f" ({resource.reason})" if resource.reason else ""))]
     if found.groups:
         lines.append(("through", ", ".join(map(show_text, found.groups))))
+    if found.logins:
+        lines += [("logins", text) for text in _logins(*found.logins)]
     lines += _states(found)
     lines.append(("read", f"{found.observed_at:%Y-%m-%d %H:%M:%S} UTC"))
     if entry is None:
@@ -75,6 +81,24 @@ def _lines(found: Explanation) -> list[tuple[str, str]]:
     if change and change.held:
         lines.append(("held", change.held))
     return [*lines, *((finding.severity, finding.message) for finding in found.findings)]
+
+
+def _logins(rotation: Rotation, use: InUse | None) -> Iterator[str]:
+    """Which of the two is in use, and no password."""
+    from pgvillage.report.words import show_text
+
+    first, second = map(show_text, rotation.roles)
+    if use is None:
+        yield f"{first} and {second} by turns; which one is in use is not known here"
+        return
+    active, pending = show_text(use.username), show_text(use.pending)
+    if use.since is None:
+        yield f"{first} and {second} by turns; none is in use yet"
+    else:
+        until = use.since + rotation.every
+        yield f"{active} is in use since {use.since:%Y-%m-%d %H:%M} UTC; due for rotation {until:%Y-%m-%d %H:%M} UTC"
+    if use.pending:
+        yield f"{pending} has a new password stored, and takes over when every cluster has it"
 
 
 def _states(found: Explanation) -> list[tuple[str, str]]:

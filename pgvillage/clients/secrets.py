@@ -13,13 +13,14 @@ from pathlib import Path
 
 from pgvillage.clients.secret_stores import FilePlace, OpenStores, SecretPlace
 from pgvillage.core.errors import PgVillageError, SecretError, SecretMissing
+from pgvillage.core.rotation import active_password
 from pgvillage.core.secret import Absent, Secret, SecretsFound
 from pgvillage.settings import PlainSource, SecretSource
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,126}\Z")
 _MAX_BYTES = 64 * 1024
 _COMMAND_SECONDS = 30
-_PARALLEL = 8
+PARALLEL = 8
 _ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
@@ -36,10 +37,10 @@ def read_secret(source: PlainSource, what: str, name: str = "", stores: OpenStor
     elif source.command is not None:
         value = _from_command([_fill(arg, name) for arg in source.command], what)
     elif stores is not None:
-        value = _text(_place(source, what, name, stores).read(), what)
+        value = _text(place_of(source, what, name, stores).read(), what)
     else:
         with OpenStores(read_secret) as own:
-            value = _text(_place(source, what, name, own).read(), what)
+            value = _text(place_of(source, what, name, own).read(), what)
     if not value:
         raise SecretError(f"{what}: the secret is empty")
     if "\0" in value:
@@ -50,9 +51,11 @@ def read_secret(source: PlainSource, what: str, name: str = "", stores: OpenStor
 def named_secret(secrets: Mapping[str, SecretSource], name: str, stores: OpenStores | None = None) -> Secret:
     """The secret that manifests call `name`, by its own entry of the settings or by the one for `*`.
 
-    Raises SecretError when the settings know no such secret or it can't be read.
+    Of the logins of a rotation it is the password in use. Raises SecretError when the settings know no such secret or
+    it can't be read.
     """
-    return read_secret(_source_of(secrets, name), _called(name), name, stores)
+    found = read_secret(source_of(secrets, name), called(name), name, stores)
+    return active_password(found, called(name))
 
 
 def look_up(secrets: Mapping[str, SecretSource], names: Iterable[str]) -> SecretsFound:
@@ -64,12 +67,12 @@ def look_up(secrets: Mapping[str, SecretSource], names: Iterable[str]) -> Secret
         try:
             return named_secret(secrets, name, stores)
         except SecretMissing as error:
-            return Absent(_reason(error, name), generates=_source_of(secrets, name).generate is not None)
+            return Absent(reason_of(error, name), generates=source_of(secrets, name).generate is not None)
         except PgVillageError as error:
-            return Absent(_reason(error, name))
+            return Absent(reason_of(error, name))
 
     listed = list(names)
-    with OpenStores(read_secret) as stores, ThreadPoolExecutor(_PARALLEL) as pool:
+    with OpenStores(read_secret) as stores, ThreadPoolExecutor(PARALLEL) as pool:
         for name, found in zip(listed, pool.map(one, listed), strict=True):
             if isinstance(found, Secret):
                 values[name] = found
@@ -86,16 +89,20 @@ def obtain(secrets: Mapping[str, SecretSource], name: str) -> Secret:
     try:
         return named_secret(secrets, name)
     except SecretMissing:
-        source = _source_of(secrets, name)
+        source = source_of(secrets, name)
         if source.generate is None:
             raise
         with OpenStores(read_secret) as stores:
-            place = _place(source, _called(name), name, stores)
-            place.create("".join(randomness.choice(_ALPHABET) for _ in range(source.generate.length)))
+            place = place_of(source, called(name), name, stores)
+            place.create(new_password(source.generate.length))
     return named_secret(secrets, name)
 
 
-def _source_of(secrets: Mapping[str, SecretSource], name: str) -> SecretSource:
+def new_password(length: int) -> str:
+    return "".join(randomness.choice(_ALPHABET) for _ in range(length))
+
+
+def source_of(secrets: Mapping[str, SecretSource], name: str) -> SecretSource:
     if not _NAME.match(name):
         raise SecretError(f"{name!r} is not a secret's name: expected letters, digits, '.', '_' and '-'")
     source = secrets.get(name) or secrets.get("*")
@@ -104,19 +111,19 @@ def _source_of(secrets: Mapping[str, SecretSource], name: str) -> SecretSource:
     return source
 
 
-def _called(name: str) -> str:
+def called(name: str) -> str:
     return f"secret {name!r}"
 
 
-def _reason(error: PgVillageError, name: str) -> str:
-    return str(error).removeprefix(f"{_called(name)}: ")
+def reason_of(error: PgVillageError, name: str) -> str:
+    return str(error).removeprefix(f"{called(name)}: ")
 
 
 def _fill(template: str, name: str) -> str:
     return template.replace("{name}", name) if name else template
 
 
-def _place(source: PlainSource, what: str, name: str, stores: OpenStores) -> SecretPlace:
+def place_of(source: PlainSource, what: str, name: str, stores: OpenStores) -> SecretPlace:
     if isinstance(source, SecretSource) and source.vault is not None:
         return stores.in_vault(source, _fill(source.vault, name), what)
     if isinstance(source, SecretSource) and source.sops is not None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvillage.clients.secret_stores import sync_folder, written_beside
-from pgvillage.clients.sops_tree import Broken, Tree, read_tree, with_value
+from pgvillage.clients.sops_tree import Broken, Tree, read_tree, with_other_value, with_value
 from pgvillage.core.errors import SecretError, SecretMissing
 from pgvillage.core.secret import Secret
 
@@ -29,9 +29,9 @@ class SopsFile:
         self._tree: Tree | None = None
         self._lock = threading.Lock()
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, *, fresh: bool = False) -> bytes:
         with self._lock:
-            if self._tree is None:
+            if self._tree is None or fresh:
                 self._tree = self._open(self._bytes())
             tree = self._tree
         value = tree.leaf(key.split("/"))
@@ -42,15 +42,21 @@ class SopsFile:
         return value
 
     def create(self, key: str, value: str) -> bool:
-        """Under a lock of the folder, so that of two writers neither loses what the other adds."""
+        return self.swap(key, None, value)
+
+    def swap(self, key: str, old: bytes | None, value: str) -> bool:
+        """Put the value in the place of `old` (None: of nothing), or do nothing when something else is there.
+
+        Under a lock of the folder, so that of two writers neither loses what the other writes.
+        """
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             data = self._bytes()
             tree = self._open(data)
-            if tree.leaf(key.split("/")) is not None:
+            if tree.leaf(key.split("/")) != old:
                 return False
-            self._replace(self._extended(tree, data, key, value))
+            self._replace(self._changed(tree, data, key, value))
         except OSError as error:
             raise SecretError(f"cannot write {self._path}: {error.strerror}") from None
         finally:
@@ -58,14 +64,17 @@ class SopsFile:
         self._tree = None
         return True
 
-    def _extended(self, tree: Tree, data: bytes, key: str, value: str) -> bytes:
+    def _changed(self, tree: Tree, data: bytes, key: str, value: str) -> bytes:
+        path = key.split("/")
+        is_new = tree.leaf(path) is None
+        write = with_value if is_new else with_other_value
         try:
-            new = with_value(tree, data.decode(), key.split("/"), value, datetime.now(UTC))
+            new = write(tree, data.decode(), path, value, datetime.now(UTC))
         except Broken as error:
-            raise SecretError(f"{self._path}: {error}; add the key with `sops set` yourself") from None
+            raise SecretError(f"{self._path}: {error}; set the key with `sops set` yourself") from None
         written = self._open(new.encode())
-        if written.leaf(key.split("/")) != value.encode() or len(written.values) != len(tree.values) + 1:
-            raise SecretError(f"{self._path}: its layout is unfamiliar; add the key with `sops set` yourself")
+        if written.leaf(path) != value.encode() or len(written.values) != len(tree.values) + is_new:
+            raise SecretError(f"{self._path}: its layout is unfamiliar; set the key with `sops set` yourself")
         return new.encode()
 
     def _replace(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -82,6 +82,25 @@ def with_value(tree: Tree, text: str, path: Sequence[str], value: str, now: date
     mac = _sealed(_mac(longer).encode(), tree.data_key, moment)
     write = _into_json if tree.json_file else _into_yaml
     return write(text, path, sealed, moment, mac)
+
+
+def with_other_value(tree: Tree, text: str, path: Sequence[str], value: str, now: datetime) -> str:
+    """The file's text with another value where an encrypted one is, and the MAC and time renewed."""
+    node: Any = _json(text) if tree.json_file else _yaml(text)
+    for part in path:
+        node = node.get(part) if isinstance(node, dict) else None
+    if not isinstance(node, str) or not _VALUE.match(node) or text.count(node) != 1:
+        raise Broken(f"{'/'.join(path)!r} is no single encrypted value")
+    values = [(each, value.encode() if each == tuple(path) else data, secret) for each, data, secret in tree.values]
+    moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    mac = _sealed(_mac(replace(tree, values=values)).encode(), tree.data_key, moment)
+    changed = text.replace(node, _sealed(value.encode(), tree.data_key, ":".join(path) + ":"))
+    if not tree.json_file:
+        head, tail = _parts(changed)
+        return "\n".join([*head, *_renewed(tail, moment, mac)]) + "\n"
+    document = json.loads(changed)
+    document["sops"] |= {"lastmodified": moment, "mac": mac}
+    return json.dumps(document, indent="\t", ensure_ascii=False) + "\n"
 
 
 # --- what SOPS does
@@ -248,17 +267,25 @@ def _into_json(text: str, path: Sequence[str], sealed: str, moment: str, mac: st
 
 def _into_yaml(text: str, path: Sequence[str], sealed: str, moment: str, mac: str) -> str:
     """Line by line, so that comments and layout stay."""
+    head, tail = _parts(text)
+    for depth, part in enumerate(path):
+        last = depth + 1 == len(path)
+        head.append(f"{'    ' * depth}{_yaml_key(part)}:{f' {sealed}' if last else ''}")
+    return "\n".join([*head, *_renewed(tail, moment, mac)]) + "\n"
+
+
+def _parts(text: str) -> tuple[list[str], list[str]]:
+    """The lines before the `sops` part, and those of it."""
     lines = text.splitlines()
     starts = [n for n, line in enumerate(lines) if line.rstrip() == "sops:"]
     if len(starts) != 1:
         raise Broken("its `sops` part is not where it was looked for")
-    head, tail = lines[: starts[0]], lines[starts[0] :]
-    for depth, part in enumerate(path):
-        last = depth + 1 == len(path)
-        head.append(f"{'    ' * depth}{_yaml_key(part)}:{f' {sealed}' if last else ''}")
+    return lines[: starts[0]], lines[starts[0] :]
+
+
+def _renewed(tail: list[str], moment: str, mac: str) -> list[str]:
     tail = [re.sub(r"^(\s+)lastmodified: .*$", rf'\1lastmodified: "{moment}"', line) for line in tail]
-    tail = [re.sub(r"^(\s+)mac: .*$", lambda m: f"{m[1]}mac: {mac}", line) for line in tail]
-    return "\n".join([*head, *tail]) + "\n"
+    return [re.sub(r"^(\s+)mac: .*$", lambda m: f"{m[1]}mac: {mac}", line) for line in tail]
 
 
 def _yaml_key(part: str) -> str:

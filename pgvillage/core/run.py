@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Change
 from pgvillage.core.plan import TargetId, TargetPlan
+from pgvillage.core.rotation import LoginsSeen
 
 
 class Outcome(enum.StrEnum):
@@ -33,6 +34,7 @@ class TargetRun:
     error: str = ""
     notes: tuple[str, ...] = ()
     statements: int = 0
+    logins: LoginsSeen = field(default_factory=LoginsSeen)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NoReturn
 
 
@@ -51,15 +52,34 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Why a secret can't be had here. `generates`: its place was looked at and is empty, so an apply will fill it."""
+    """Why a secret can't be had here. `generates`: its place was looked at and is empty, so an apply will fill it.
+
+    `rotates` are the words for one that is there and due for a new value, which an apply will make.
+    """
 
     reason: str
     generates: bool = False
+    rotates: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """Which of a user's two logins applications use, since when, and which one is about to be next; "" for none."""
+
+    username: str
+    since: datetime | None
+    pending: str
 
 
 @dataclass(frozen=True, slots=True)
 class SecretsFound:
-    """What looking for secrets by name gave: each name is in one of the two."""
+    """What looking for secrets by name gave: each name is in one of the two; `in_use` by the name of a rotation's."""
 
     values: Mapping[str, Secret] = field(default_factory=dict)
     absent: Mapping[str, Absent] = field(default_factory=dict)
+    in_use: Mapping[str, InUse] = field(default_factory=dict)
+
+    def __or__(self, other: SecretsFound) -> SecretsFound:
+        return SecretsFound(
+            {**self.values, **other.values}, {**self.absent, **other.absent}, {**self.in_use, **other.in_use}
+        )

@@ -152,6 +152,8 @@ class Reconciler:
 
 
 def _log_run(run: TargetRun) -> None:
+    for note in run.notes:
+        log.info("note", target=str(run.target), note=note)
     if not run.done and not run.error:
         return
     write = log.error if run.error else log.info

@@ -57,7 +57,7 @@ class Lost:
             case "Database":
                 self.databases |= names
             case "User" | "Group":
-                self.roles |= names
+                self.roles |= names | _logins(names, spec)
                 # a group fed from a directory makes roles that no manifest names
                 self.any_role = self.any_role or "directory" in _mapping(spec.get("members"))
         if not names:
@@ -74,6 +74,16 @@ class Lost:
 
     def profile(self) -> bool:
         return self.everything or self.profiles
+
+
+def _logins(names: set[str], spec: Mapping[str, Any]) -> set[str]:
+    """The login roles of a rotation."""
+    auth = _mapping(spec.get("auth"))
+    if "rotate" not in auth:
+        return set()
+    roles = _mapping(auth["rotate"]).get("roles")
+    written = {role for role in roles if isinstance(role, str)} if isinstance(roles, list) else set()
+    return written | {f"{name}{end}" for name in names for end in ("_a", "_b")}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from pgvillage.estate.manifest.common import Selector
 from pgvillage.estate.object_references import secrets_of_database, slot_faults
 from pgvillage.estate.ownership import check_ownership
 from pgvillage.estate.role_references import check_roles
+from pgvillage.estate.rotation import check_rotations
 from pgvillage.estate.scopes import Claim, Scopes
 from pgvillage.estate.source_text import DocPath
 from pgvillage.settings import Settings
@@ -55,6 +56,7 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     faults.extend(_privileges(manifests, scopes))
     faults.extend(check_roles(manifests, scopes))
     faults.extend(slot_faults(manifests, scopes))
+    faults.extend(check_rotations(manifests))
     for job in manifests.jobs.values():
         faults.extend(check_job(job, manifests.root))
         if job.document.spec.ensure == "present":
@@ -63,7 +65,7 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     if names is not None:
         faults.extend(_settings(manifests, scopes, names))
         faults.extend(_subscriptions(scopes, names))
-    return faults
+    return list(dict.fromkeys(faults))  # the logins of a rotation share what is written once
 
 
 def _engines(manifests: Manifests) -> Iterator[Diagnostic]:

@@ -12,6 +12,7 @@ from pgvillage.estate.located import Located, Manifests
 from pgvillage.estate.manifest import Cluster, Group, User
 from pgvillage.estate.manifest.common import Selector
 from pgvillage.estate.manifest.database import DatabaseFields
+from pgvillage.estate.rotation import expanded
 from pgvillage.estate.source_text import DocPath
 
 
@@ -75,7 +76,7 @@ class Scopes:
 
     @cached_property
     def roles(self) -> list[Located[User | Group]]:
-        return [*self.manifests.users.values(), *self.manifests.groups.values()]
+        return [*expanded(self.manifests.users.values()), *self.manifests.groups.values()]
 
     @cached_property
     def databases(self) -> list[DatabaseClaim]:

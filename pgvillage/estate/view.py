@@ -9,6 +9,7 @@ from functools import cached_property
 from pgvillage.core.change import Source
 from pgvillage.core.lookup import GroupQuery, Lookups
 from pgvillage.core.plan import Finding
+from pgvillage.core.rotation import Rotation
 from pgvillage.estate.loader import Located, Manifests
 from pgvillage.estate.manifest import Cluster, Group, Job, User
 from pgvillage.estate.manifest.cluster import Authority
@@ -16,6 +17,7 @@ from pgvillage.estate.manifest.common import PrivilegeSet, Selector
 from pgvillage.estate.manifest.database import DatabaseFields
 from pgvillage.estate.manifest.estate import Policy, UserDefaults
 from pgvillage.estate.people import People, gather_people, query_of
+from pgvillage.estate.rotation import expanded, rotations
 
 BUILT_IN_PROFILES: Mapping[str, PrivilegeSet] = {
     "reader": PrivilegeSet(database=["CONNECT"], schema=["USAGE"], table=["SELECT"], sequence=["SELECT"]),
@@ -59,6 +61,7 @@ class ClusterView:
     user_defaults: UserDefaults
     people: People
     findings: tuple[Finding, ...]
+    rotations: tuple[Rotation, ...] = ()
     # Look at every kind of object, also where no manifest declares any (for writing manifests of what is there).
     survey: bool = False
 
@@ -105,7 +108,8 @@ def view_cluster(manifests: Manifests, name: str, lookups: Lookups) -> ClusterVi
     estate = manifests.estate.document.spec if manifests.estate else None
     defaults = estate.defaults if estate else None
     policy = estate.policy if estate else Policy()
-    users = tuple(u for u in manifests.users.values() if _selects(u.document.spec.clusters, located))
+    written = [u for u in manifests.users.values() if _selects(u.document.spec.clusters, located)]
+    users = tuple(expanded(written))
     groups = tuple(g for g in manifests.groups.values() if _selects(g.document.spec.clusters, located))
     people = gather_people(groups, users, lookups, name)
     return ClusterView(
@@ -124,6 +128,7 @@ def view_cluster(manifests: Manifests, name: str, lookups: Lookups) -> ClusterVi
         user_defaults=defaults.user if defaults else UserDefaults(),
         people=people,
         findings=people.findings,
+        rotations=rotations(written),
     )
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Change
 from pgvillage.core.errors import LockNotAcquired, PgVillageError, StalePlan
 from pgvillage.core.plan import Status, TargetId, TargetPlan
+from pgvillage.core.rotation import LoginsSeen
 from pgvillage.core.run import Outcome, Run, TargetRun
 from pgvillage.core.step import Step
 from pgvillage.engine.planner import ledger_update
 from pgvillage.estate.view import ClusterView
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.plan import Consent, Planned, plan_observed
+from pgvillage.usecases.rotation import logins_seen, promote_logins
 from pgvillage.usecases.world import World, Writer
 
 Progress = Callable[[TargetId, int, int], None]
@@ -37,7 +40,8 @@ async def apply_plan(
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(plan)) for plan in planned.plan.targets]
-    return Run(planned.plan.revision, tuple(task.result() for task in tasks))
+    run = Run(planned.plan.revision, tuple(task.result() for task in tasks))
+    return await promote_logins(world, planned.estate.manifests, run)
 
 
 async def _apply_target(
@@ -50,7 +54,7 @@ async def _apply_target(
 ) -> TargetRun:
     settled = _without_work(plan, saved)
     if settled is not None:
-        return settled
+        return replace(settled, logins=logins_seen(planned.observations.get(plan.target)))
     work = _Work(world, planned, consent, plan, binding=saved is not None, progress=progress)
     try:
         return await work.run()
@@ -100,6 +104,7 @@ class _Work:
         self._done: list[Change] = []
         self._statements = 0
         self._notes: list[str] = []
+        self._logins = LoginsSeen()
 
     async def run(self) -> TargetRun:
         # Taken and not kept: of a large target one observation is in memory at a time, and there are three.
@@ -132,6 +137,7 @@ class _Work:
     async def _again(self, view: ClusterView) -> Observation:
         """Now that nobody else writes, is the target still what the plan was made on?"""
         seen = await observe(self._world, self._plan.target, view)
+        self._logins = logins_seen(seen)
         fresh = plan_observed(self._world, seen, self._planned.estate, self._consent)
         if fresh.digest != self._plan.digest:
             if self._binding:
@@ -169,6 +175,7 @@ class _Work:
         if not self._done:
             return self.ended(Outcome.NOTHING)
         after = await observe(self._world, self._plan.target, view)
+        self._logins = logins_seen(after)
         still = plan_observed(self._world, after, self._planned.estate, self._consent)
         did = {change.address for change in self._done}
         unsettled = tuple(change.address for change in still.changes if change.address in did)
@@ -190,6 +197,7 @@ class _Work:
             error=error,
             notes=tuple(self._notes),
             statements=self._statements,
+            logins=self._logins,
         )
 
 

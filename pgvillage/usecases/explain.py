@@ -12,6 +12,8 @@ from pgvillage.core.change import Change, Resource
 from pgvillage.core.errors import UsageError
 from pgvillage.core.ledger import LedgerEntry
 from pgvillage.core.plan import Finding, System
+from pgvillage.core.rotation import Rotation
+from pgvillage.core.secret import InUse
 from pgvillage.core.state import State
 from pgvillage.resources import kinds
 from pgvillage.usecases.estate import Scope, load_estate
@@ -35,6 +37,7 @@ class Explanation:
     groups: tuple[str, ...]
     unread: str
     observed_at: datetime
+    logins: tuple[Rotation, InUse | None] | None = None
 
 
 async def explain(world: World, text: str, revision: str | None = None) -> Explanation:
@@ -64,7 +67,16 @@ async def explain(world: World, text: str, revision: str | None = None) -> Expla
         groups=person.groups if person else (),
         unread=next((u.reason for u in snapshot.unread if u.covers(address)), ""),
         observed_at=snapshot.read_at,
+        logins=_logins(address, seen),
     )
+
+
+def _logins(address: Address, seen: Observation) -> tuple[Rotation, InUse | None] | None:
+    """The rotation that the role is one of, and which login is in use; None for that when the store can't be read."""
+    for rotation in seen.context.view.rotations:
+        if address.kind == "role" and address.name[0] in (rotation.role, *rotation.roles):
+            return rotation, seen.in_use.get(rotation.secret)
+    return None
 
 
 def _system_of(kind: str) -> System:

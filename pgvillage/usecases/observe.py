@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from pgvillage.core.address import Address
 from pgvillage.core.errors import PgVillageError
 from pgvillage.core.live import Capabilities
 from pgvillage.core.plan import Finding, Snapshot, System, TargetId, Unread
-from pgvillage.core.secret import SecretsFound
+from pgvillage.core.secret import InUse, SecretsFound
 from pgvillage.core.state import State
 from pgvillage.engine.kind import Context, Desired
 from pgvillage.engine.planner import Kinds, resolve
@@ -17,6 +18,7 @@ from pgvillage.engine.policy import expired_rules
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources import kinds
 from pgvillage.usecases.estate import not_acted_on
+from pgvillage.usecases.rotation import waiting
 from pgvillage.usecases.world import Reading, World
 
 _FORGOTTEN = 10  # shown by name
@@ -31,6 +33,7 @@ class Observation:
     desired: Desired
     context: Context
     reading: Reading
+    in_use: Mapping[str, InUse] = field(default_factory=dict)
 
 
 async def observe(world: World, target: TargetId, view: ClusterView) -> Observation:
@@ -42,8 +45,7 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
 
     reading = await world.read(target, view, queries_of)  # type: ignore[arg-type]
     snapshot = _snapshot(world, found, view, reading)
-    names = _secret_names(view) if target.system is System.POSTGRES else set()
-    secrets = await asyncio.to_thread(world.secrets, sorted(names)) if names else SecretsFound()
+    secrets = await _secrets(world, view) if target.system is System.POSTGRES else SecretsFound()
     context = Context(
         view=view,
         snapshot=snapshot,
@@ -55,17 +57,25 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
     wishes = [resource for kind in found.values() for resource in kind.expand(view)]
     desired, findings = resolve(found, wishes, context)
     findings += _forgotten(found, desired, snapshot)
+    findings += waiting(context, secrets.in_use)
     findings += _findings(view, target, snapshot, reading.capabilities)
     context = replace(context, snapshot=_with_findings(snapshot, findings))
-    return Observation(target, found, desired, context, reading)
+    return Observation(target, found, desired, context, reading, secrets.in_use)
 
 
-def _secret_names(view: ClusterView) -> set[str]:
+async def _secrets(world: World, view: ClusterView) -> SecretsFound:
     auths = [user.document.spec.auth for user in view.users if user.document.spec.ensure == "present"]
-    found = {auth.password.secret for auth in auths if auth is not None and auth.password is not None}
+    names = {auth.password.secret for auth in auths if auth is not None and auth.password is not None}
+    names -= {rotation.secret_of(role) for rotation in view.rotations for role in rotation.roles}
+    names |= _secrets_of_objects(view)
+    found = await asyncio.to_thread(world.secrets, sorted(names)) if names else SecretsFound()
+    return found | (await asyncio.to_thread(world.logins, view.rotations)) if view.rotations else found
+
+
+def _secrets_of_objects(view: ClusterView) -> set[str]:
     present = [database.spec for database in view.databases if database.spec.ensure == "present"]
     subscriptions = [s for spec in present for s in spec.subscriptions if s.ensure == "present"]
-    found |= {s.password.secret for s in subscriptions if s.password is not None}
+    found = {s.password.secret for s in subscriptions if s.password is not None}
     servers = [server for spec in present for server in spec.foreign_servers if server.ensure == "present"]
     mappings = [m for server in servers for m in server.user_mappings if m.ensure == "present"]
     return found.union(*(mapping.secrets.values() for mapping in mappings))

@@ -27,6 +27,7 @@ from pgvillage.core.live import Capabilities, Live, Query
 from pgvillage.core.lookup import GroupAnswer, GroupQuery, Lookups, Member, Unanswered
 from pgvillage.core.password_mark import mark_of
 from pgvillage.core.plan import Gate, System, TargetId, TargetPlan
+from pgvillage.core.rotation import Rotation, passwords, read_logins
 from pgvillage.core.secret import Absent, Secret, SecretsFound
 from pgvillage.core.step import Step
 from pgvillage.estate.loader import Manifests, load_manifests
@@ -272,6 +273,19 @@ class FakeWorld:
             else:
                 absent[name] = Absent(f"the settings know no secret {name!r}", generates=name in given)
         return SecretsFound(values, absent)
+
+    def logins(self, rotations: Iterable[Rotation]) -> SecretsFound:
+        """A rotation's secret is given as its record, `generated: true` where there is none yet."""
+        found = SecretsFound()
+        for rotation in rotations:
+            given = self._case.body.get("secrets", {}).get(rotation.secret)
+            if given is None:
+                names = map(rotation.secret_of, rotation.roles)
+                found |= SecretsFound(absent={name: Absent("the vault is sealed") for name in names})
+            else:
+                record = None if given.get("generated") is True else read_logins(given, "the record")
+                found |= passwords(record, rotation, NOW)
+        return found
 
     def now(self) -> datetime:
         return NOW

@@ -127,6 +127,16 @@ spec:
 ---
 apiVersion: pgvillage/v1
 kind: User
+metadata: {name: billing-app}
+spec:
+  clusters: {names: [orders]}
+  auth:
+    method: scram
+    password: {secret: billing-app}
+    rotate: {every: 30d, roles: [billing_a, billing_b], keepLogin: true}
+---
+apiVersion: pgvillage/v1
+kind: User
 metadata: {name: replicator}
 spec:
   clusters: {all: true}

@@ -411,3 +411,73 @@ def test_of_a_tombstone_only_the_heir_counts(tmp_path: Path) -> None:
     grants = "privileges: [{profile: none, database: none}]"
     gone = user("gone", "ensure: absent", "memberOf: [nobody]", grants, "heir: zz")
     assert [path for _, path, _ in told(tmp_path, C1, gone)] == ["spec.heir"]
+
+
+# --- rotation
+
+ROTATE = "auth: {{method: scram, password: {{secret: {secret}}}, rotate: {{every: 30d{more}}}}}"
+
+
+def rotating(name: str, *lines: str, secret: str = "orders-app", more: str = "") -> str:
+    return user(name, ROTATE.format(secret=secret, more=more), *lines)
+
+
+def test_the_logins_of_a_rotation_are_roles_like_others(tmp_path: Path) -> None:
+    documents = [
+        rotating("app", "memberOf: [own]"),
+        group("own", "memberOf: [pg_monitor]"),
+        group("more", "members: {roles: [app_a, app_b]}"),
+    ]
+    assert check(tmp_path, C1, *documents) == []
+
+
+def test_a_login_that_somebody_else_declares(tmp_path: Path) -> None:
+    (found,) = told(tmp_path, C1, rotating("app"), user("app_b"))
+    assert found[2] == "role app_b of cluster c1 is declared twice; the other one is at 1.yaml:6:57"
+    (found,) = told(tmp_path, C1, rotating("app", more=", roles: [app, x]"), group("app_b"))
+    assert "role app of cluster c1 is declared twice" in found[2]
+    assert found[1] == "spec.auth.rotate.roles[0]"
+
+
+def test_a_circle_through_a_login(tmp_path: Path) -> None:
+    (found,) = told(tmp_path, C1, rotating("app", "memberOf: [app_a]"))
+    assert found[2].startswith("roles are members of each other: app in app_a in app")
+
+
+def test_a_fault_of_what_the_logins_share_is_told_once(tmp_path: Path) -> None:
+    lines = ("heir: nobody", "memberOf: [noone]", "databaseSettings: {nodb: {work_mem: 8MB}}")
+    found = told(tmp_path, C1, rotating("app", *lines))
+    assert sorted(message.split(" on ")[0] for _, _, message in found) == [
+        "database nodb is not declared",
+        "unknown role nobody",
+        "unknown role noone",
+    ]
+    gone = told(tmp_path, C1, rotating("app", "ensure: absent", "heir: nobody"))
+    assert [(path, message) for _, path, message in gone] == [("spec.heir", "unknown role nobody on cluster c1")]
+
+
+def test_a_secret_of_a_rotation_is_its_own(tmp_path: Path) -> None:
+    plain = user("etl", "auth: {method: scram, password: {secret: orders-app}}")
+    (found,) = told(tmp_path, C1, plain, rotating("app"))
+    assert found[1:] == (
+        "spec.auth.password.secret",
+        "this secret holds the logins of the user at 2.yaml:6:36",
+    )
+    assert found[0].startswith("1.yaml")
+    (found,) = told(tmp_path, C1, rotating("app"), rotating("web"))
+    assert found[2].startswith("this secret holds the logins of the user at")
+
+
+def test_names_and_settings_that_a_rotation_can_not_have(tmp_path: Path) -> None:
+    found = told(tmp_path, C1, user("app", f"role: {'r' * 62}", ROTATE.format(secret="orders-app", more="")))
+    assert [message.split("r" * 62)[1] for _, _, message in found] == [
+        "_a is longer than 63 bytes",
+        "_b is longer than 63 bytes",
+    ]
+    (fault,) = told(tmp_path, C1, rotating("app", "settings: {Role: x}"))
+    assert fault[1:] == ("spec.settings.Role", "the logins of a rotation act as app: `role` can't be set besides")
+
+
+def test_a_rotation_of_a_document_that_failed_has_logins(tmp_path: Path) -> None:
+    found = told(tmp_path, C1, rotating("app", "wrong: 1"), group("own", "members: {roles: [app_a]}"))
+    assert [path for _, path, _ in found] == ["spec.wrong"]

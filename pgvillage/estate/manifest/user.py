@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from pgvillage.estate.manifest.common import (
     Ensure,
@@ -45,6 +45,35 @@ class SecretName(Part):
     )
 
 
+class Rotate(Part):
+    """Two login roles whose passwords are renewed by turns; the user's own role is their group."""
+
+    every: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}[dh]$")] = Field(
+        description="Days (`30d`) or hours (`12h`) that a login is in use, and stays valid after its turn."
+    )
+    roles: list[RoleName] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="The two login roles; the user's role with `_a` and `_b` at its end when unset.",
+        json_schema_extra={"uniqueItems": True},
+    )
+    keep_login: bool = Field(
+        False, description="The user's own role still logs in, with the password it has: while applications move over."
+    )
+
+    @model_validator(mode="after")
+    def _two_roles(self) -> Rotate:
+        if self.roles is not None and self.roles[0] == self.roles[1]:
+            raise ValueError("roles are two different ones")
+        return self
+
+    @property
+    def period(self) -> timedelta:
+        number = int(self.every[:-1])
+        return timedelta(days=number) if self.every.endswith("d") else timedelta(hours=number)
+
+
 class Auth(Part):
     """How the user proves who they are. `certificate`, `ldap` and `none` mean that the role has no password."""
 
@@ -52,12 +81,13 @@ class Auth(Part):
         json_schema_extra={
             "if": {"properties": {"method": {"const": "scram"}}},
             "then": given("password"),
-            "else": lacking("password"),
+            "else": lacking("password", "rotate"),
         }
     )
 
     method: Literal["scram", "certificate", "ldap", "none"]
     password: SecretName | None = None
+    rotate: Rotate | None = Field(None, description="The secret holds two logins, which are renewed by turns.")
 
     @model_validator(mode="after")
     def _password_fits(self) -> Auth:
@@ -65,6 +95,8 @@ class Auth(Part):
             raise ValueError("method scram needs `password: {secret: NAME}`")
         if self.method != "scram" and self.password is not None:
             raise ValueError(f"method {self.method} has no password: remove `password` or use scram")
+        if self.rotate is not None and self.password is None:
+            raise ValueError(f"method {self.method} has no password to rotate: remove `rotate` or use scram")
         return self
 
 

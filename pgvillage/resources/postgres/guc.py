@@ -21,6 +21,8 @@ LIST_QUOTED = frozenset(
         "unix_socket_directories",
     }
 )
+# Parameters that pg_settings does not show (GUC_NO_SHOW_ALL), and that a role can be given all the same.
+_NOT_SHOWN = frozenset({"role", "session_authorization"})
 _BYTES = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
 _NUMBER = re.compile(r"\s*([+-]?(?:0[xX][0-9a-fA-F]+|[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?))\s*([A-Za-z]*)\s*\Z")
@@ -133,7 +135,7 @@ def _factor(unit: str, base: str | None) -> float | None:
 def problem(guc: Guc | None, name: str, value: str) -> str:
     """Why PostgreSQL would refuse this value, or nothing; unknown names with a dot are extensions' own."""
     if guc is None:
-        return "" if "." in name else f"this server knows no parameter {name!r}"
+        return "" if "." in name or name.lower() in _NOT_SHOWN else f"this server knows no parameter {name!r}"
     text = canonical_value(guc, value)
     if guc.vartype == "bool" and text not in ("on", "off"):
         return f"{name}: expected on or off, found {value!r}"

@@ -16,9 +16,12 @@ from pgvillage.resources.postgres.scram import matches
 
 UNKNOWN = "unknown"
 NEW = "new"
-_ROTATED = Moved(frozenset({"password"}), "the secret's value changed")
-_FIRST = Moved(frozenset({"password"}), "what the server holds can't be seen, and it was never set from here")
-_GENERATED = Moved(frozenset({"password"}), "the secret does not exist yet: an apply generates it")
+_FIELDS = frozenset({"password"})
+_ROTATED = Moved(_FIELDS, "the secret's value changed")
+_FIRST = Moved(_FIELDS, "what the server holds can't be seen, and it was never set from here")
+_GENERATED = Moved(_FIELDS, "the secret does not exist yet: an apply generates it")
+_DUE = "rotation is due"
+_BLIND = "it is not begun, as this account can neither read pg_authid nor keep a ledger to know that it was done"
 _MD5 = "the server holds an md5 password, SCRAM is asked for"
 _SHOWN = 5
 
@@ -66,6 +69,18 @@ def _same(value: Secret, address: Address, context: Context) -> bool:
     return verifier is not None and matches(value, verifier)
 
 
+def is_set(address: Address, secret: str, context: Context) -> bool:
+    """Is it known that this live role has the secret's value? By the server's verifier, else by the ledger's mark."""
+    value, live = context.secrets.get(secret), context.snapshot.live.get(address)
+    if value is None or live is None:
+        return False
+    if live.as_fields().get("password") != UNKNOWN:
+        return _same(value, address, context)
+    ledger = context.snapshot.ledger
+    entry = ledger.entries.get(address) if ledger.usable else None
+    return entry is not None and fits(value, entry.secret)
+
+
 def _unseen(entry: LedgerEntry | None, context: Context, *, known: bool) -> Settled:
     if known or not _remembers(context):
         return Settled(UNKNOWN)
@@ -76,6 +91,10 @@ def _without_value(
     address: Address, secret: str, current: str | None, context: Context
 ) -> tuple[Settled, list[Finding]]:
     absent = context.absent.get(secret)
+    if absent is not None and absent.rotates:
+        if current == UNKNOWN and not _remembers(context):
+            return Settled(UNKNOWN), [Finding("warning", f"{absent.rotates}; {_BLIND}", address)]
+        return Settled(NEW, remembered=False, moved=Moved(_FIELDS, _DUE)), [Finding("info", absent.rotates, address)]
     if absent is not None and absent.generates:
         text = f"secret {secret!r} does not exist yet: an apply generates it, stores it and sets it"
         return Settled(NEW, remembered=False, moved=_GENERATED), [Finding("info", text, address)]
