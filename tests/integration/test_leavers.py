@@ -70,14 +70,15 @@ IS_THERE = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'p0'"
 
 def settle_in(server: PostgresServer) -> None:
     """All that somebody can have, in three databases and beside them."""
-    modern = server.connect().info.server_version >= 150000
+    modern = server.sql("SELECT current_setting('server_version_num')::int >= 150000")[0][0]
     server.sql(
-        *(f"CREATE DATABASE {name}" for name in ("orders", "crm", "scratch")), "ALTER DATABASE scratch OWNER TO p0"
+        *(f"CREATE DATABASE {name}" for name in ("orders", "crm", "sales", "scratch")),
+        "ALTER DATABASE scratch OWNER TO p0",
     )
     server.sql("CREATE ROLE mallory", "GRANT CREATE ON TABLESPACE pg_default TO p0")
     if modern:
         server.sql("GRANT SET ON PARAMETER work_mem TO p0")
-    for database in ("postgres", "orders", "crm"):
+    for database in ("sales", "orders", "crm"):
         server.sql(
             "CREATE SCHEMA hers AUTHORIZATION p0",
             f"GRANT CREATE ON DATABASE {database} TO p0 WITH GRANT OPTION",
@@ -139,7 +140,7 @@ def office(pg: PostgresServer, estate_of: EstateMaker) -> Office:
 
 def dropped_whole(office: Office, server: PostgresServer) -> None:
     assert server.sql(IS_THERE) == []
-    for database in ("postgres", "orders", "crm"):
+    for database in ("sales", "orders", "crm"):
         assert owned_by(server, "keeper", database) >= 12, database
         policies = server.sql("SELECT polname FROM pg_policy", database=database)
         assert policies == [("shared",)]
@@ -180,13 +181,13 @@ def test_on_every_major(pg_of_major: PostgresServer, estate_of: EstateMaker) -> 
 
 def nothing_dropped(office: Office, server: PostgresServer, *words: str) -> None:
     """The drop is held with these words, and an apply touches nothing of theirs."""
-    had = [owned_by(server, "p0", name) for name in ("postgres", "orders")]
+    had = [owned_by(server, "p0", name) for name in ("sales", "orders")]
     held = str(office.change("c/role/p0")["held"])
     for word in words:
         assert word in held, held
     office.apply()
     assert server.sql(IS_THERE) == [(False,)]
-    assert [owned_by(server, "p0", name) for name in ("postgres", "orders")] == had
+    assert [owned_by(server, "p0", name) for name in ("sales", "orders")] == had
 
 
 def test_a_database_that_allows_no_connections(office: Office, pg: PostgresServer) -> None:
@@ -316,13 +317,12 @@ def test_shut_out_on_the_standby_too(pair: tuple[PostgresServer, PostgresServer]
     office.has(PEOPLE)
     office.apply()
     primary.sql("ALTER ROLE p0 PASSWORD 'hers'")
-    here = primary.connect("postgres", "p0", password="hers")
-    there = _on(standby)
-    office.has(PEOPLE[1:])
-    office.apply()
-    for session in (here, there):
-        with pytest.raises(psycopg.OperationalError):
-            session.execute("SELECT 1")
+    with primary.connect("postgres", "p0", password="hers") as here, _on(standby) as there:
+        office.has(PEOPLE[1:])
+        office.apply()
+        for session in (here, there):
+            with pytest.raises(psycopg.OperationalError):
+                session.execute("SELECT 1")
     assert primary.sql("SELECT FROM pg_auth_members WHERE member = 'p0'::regrole") == []
     office.has(PEOPLE)
     office.apply()
