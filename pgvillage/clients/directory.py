@@ -7,7 +7,7 @@ was looked for and is not there is left out, in words.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -62,7 +62,7 @@ def expand(settings: Directory, queries: Collection[GroupQuery], entries: Entrie
     base = dn_key(settings.base)
     faults = {query: query_fault(query, base) for query in queries}
     good = [query for query in queries if not faults[query]]
-    answers: Answers = {query: Unanswered(fault) for query, fault in faults.items() if fault}
+    answers: Answers = {query: Unanswered(fault, mistake=True) for query, fault in faults.items() if fault}
     known = Known(settings, entries, base)
     known.read_all([query for query in good if query.group])
     answers.update((query, _Walk(known, query, now).answer()) for query in good)
@@ -81,10 +81,19 @@ class _Walk:
     missing_users: int = 0
     found_users: int = 0
     fault: str = ""
+    mistake: bool = False
 
     def answer(self) -> GroupAnswer | Unanswered:
         answer = self._of_group() if self.query.group else self._of_search()
-        return answer if isinstance(answer, GroupAnswer) else Unanswered(f"{self.query.title}: {answer}")
+        if isinstance(answer, GroupAnswer):
+            return answer
+        return Unanswered(f"{self.query.title}: {answer}", self.mistake)
+
+    def _unknown(self, names: Iterable[str]) -> str:
+        """What is wrong with attributes that the manifest names, or ''."""
+        fault = unknown_attributes(names, self.known.entries)
+        self.mistake = bool(fault)
+        return fault
 
     def _of_group(self) -> GroupAnswer | str:
         key = dn_key(self.query.group)
@@ -105,7 +114,7 @@ class _Walk:
     def _of_search(self) -> GroupAnswer | str:
         wanted = parse_filter(self.query.filter)
         base = self.query.base or self.known.settings.base
-        unknown = unknown_attributes(attributes_of(wanted), self.known.entries)
+        unknown = self._unknown(attributes_of(wanted))
         if unknown:
             return unknown
         found = self.known.entries.search(base, wanted)
@@ -169,7 +178,7 @@ class _Walk:
         if not self.query.filter or not self.people:
             return ""
         wanted = parse_filter(self.query.filter)
-        unknown = unknown_attributes(attributes_of(wanted), self.known.entries)
+        unknown = self._unknown(attributes_of(wanted))
         if unknown:
             return unknown
         matching = self.known.entries.matching({key: entry.dn for key, (entry, _) in self.people.items()}, wanted)
@@ -193,7 +202,7 @@ class _Walk:
         ]
         nowhere = [n for n in self.query.attributes if members and not any(m.attributes[n] for m in members)]
         if nowhere:
-            return unknown_attributes(nowhere, self.known.entries) or (
+            return self._unknown(nowhere) or (
                 f"none of its {len(members)} people has a readable {', '.join(nowhere)}; "
                 "choose another attribute in the name template, or let the bind account read it"
             )

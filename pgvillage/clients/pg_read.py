@@ -82,14 +82,26 @@ async def read_postgres(
                 ask(main, [*shared, *ledger_queries], endpoint),
                 _each(endpoint, present, each),
             )
+            shut = await _shut(endpoint, queries, rows, set(capabilities.databases) - set(present))
     failures = {name: str(error) for name, error in per_database.items() if isinstance(error, ReadError)}
     by_database = {name: found for name, found in per_database.items() if not isinstance(found, ReadError)}
-    reachable = {name: name not in failures for name in capabilities.databases}
-    capabilities = replace(capabilities, databases=reachable)
+    closed = failures | shut
+    reachable = {name: name not in closed for name in capabilities.databases}
+    capabilities = replace(capabilities, databases=reachable, closed=closed)
     ledger = Ledger()
     if read_rows:
         ledger = parse_ledger(endpoint.cluster, capabilities.system_identifier, rows["ledger_target"], rows["ledger"])
     return Live(endpoint.cluster, rows, by_database, failures), capabilities, ledger
+
+
+async def _shut(
+    endpoint: Endpoint, queries: Iterable[Query], rows: Mapping[str, Rows], unvisited: Collection[str]
+) -> dict[str, str]:
+    """Which databases that nobody declares, and that steps may have to go into, don't let us in, and why."""
+    named = {row[q.leads_into] for q in queries if q.leads_into is not None for row in rows.get(q.name, ())}
+    wanted = sorted(named.intersection(unvisited) - {endpoint.credential.database})
+    found = await _each(endpoint, wanted, []) if wanted else {}
+    return {name: str(error) for name, error in found.items() if isinstance(error, ReadError)}
 
 
 async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[Capabilities, str]:
@@ -123,6 +135,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         databases=dict.fromkeys(databases or (), True),
         keeps_ledger=bool(keeps_ledger),
         reads_hba=reads_hba,
+        reads_ledger=bool(has_ledger),
     )
     return capabilities, (READ_ROWS if has_marks else READ_ROWS_OF_FORMAT_1) if has_ledger else ""
 

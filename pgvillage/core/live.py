@@ -11,17 +11,25 @@ Rows = Sequence[Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question to a live PostgreSQL. `each_database` asks it in every declared database, else once."""
+    """One question to a live PostgreSQL. `each_database` asks it in every declared database, else once.
+
+    `leads_into` is the column of a shared one's rows that names databases where steps may have to go: whether these
+    let us in is found out with it.
+    """
 
     name: str
     sql: str
     each_database: bool = False
     parameters: tuple[Any, ...] = ()
+    leads_into: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the server is and what the role we connect as may see and do."""
+    """What the server is and what the role we connect as may see and do.
+
+    `databases` are those that allow connections, and whether this look could go there; `closed` says why not.
+    """
 
     version: int
     superuser: bool
@@ -34,6 +42,8 @@ class Capabilities:
     databases: Mapping[str, bool] = field(default_factory=dict)
     keeps_ledger: bool = True
     reads_hba: bool = False
+    reads_ledger: bool = False
+    closed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def major(self) -> int:

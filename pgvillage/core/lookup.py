@@ -55,9 +55,13 @@ class GroupAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """No answer: refused, cut, missing, referred. Nothing may be concluded from it."""
+    """No answer: refused, cut, missing, referred. Nothing may be concluded from it.
+
+    `mistake` is True where the question itself is wrong, so that only another manifest will ever have an answer.
+    """
 
     reason: str
+    mistake: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,11 +48,16 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something a person should know; `severity` is info, warning or error. No finding changes anything."""
+    """Something a person should know; `severity` is info, warning or error. No finding changes anything.
+
+    One that `blocks` is a manifest's mistake that only a look at the target could find: nothing is done there before it
+    is corrected.
+    """
 
     severity: str
     message: str
     address: Address | None = None
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

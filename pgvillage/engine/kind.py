@@ -102,6 +102,10 @@ class Kind:
         """Whose access it is: policy asks whether that one is ours."""
         return address
 
+    def hindered(self, change: Change, others: Mapping[Address, Change], context: Context) -> str:
+        """Why this can't be done beside the `others` that will be, in words that say what to do; '' when it can."""
+        return ""
+
     def weight(self, address: Address, state: State) -> int:
         """How many privileges, memberships or logins this state is: what a share of revokes is a share of."""
         return 0

@@ -9,7 +9,7 @@ from pgvillage.core.address import Address
 from pgvillage.core.change import Action, Change, Leaver, Origin, Resource
 from pgvillage.core.errors import PgVillageError
 from pgvillage.core.ledger import LedgerEntry, LedgerUpdate
-from pgvillage.core.plan import Finding, Snapshot, Status, TargetId, TargetPlan
+from pgvillage.core.plan import Finding, Gate, Snapshot, Status, TargetId, TargetPlan
 from pgvillage.core.secret import SecretRef
 from pgvillage.core.state import State
 from pgvillage.core.step import Step
@@ -47,10 +47,10 @@ def plan_target(
         lambda change, others: kinds[change.address.kind].waits_for(change, others),
     )
     subjects = {c.address: kinds[c.address.kind].subject(c.address) for c in changes}
-    changes = hold_dependents(hold_back(changes, rules, snapshot, subjects), depends)
+    changes = _hold(kinds, hold_back(changes, rules, snapshot, subjects), depends, context)
     applied = [change for change in changes if not change.held]
     steps = compile_steps(kinds, applied, depends, context)
-    found = gates(changes, rules, _totals(kinds, desired, snapshot, applied))
+    found = (*mistakes(snapshot), *gates(changes, rules, _totals(kinds, desired, snapshot, applied)))
     plan = TargetPlan(
         target=target,
         status=Status.PLANNED,
@@ -62,6 +62,29 @@ def plan_target(
         depends=depends,
     )
     return plan.with_gates(open_gates(found, plan.digest, approvals), bookkeeping=False) if found else plan
+
+
+def _hold(
+    kinds: Kinds, changes: list[Change], depends: Mapping[Address, Iterable[Address]], context: Context
+) -> list[Change]:
+    """Hold what something in the way of it hinders, and what needs that, until nothing more is held."""
+    while True:
+        changes = hold_dependents(changes, depends)
+        others = {change.address: change for change in changes if not change.held}
+        hindered = {
+            address: why
+            for address, change in others.items()
+            if change.action is not Action.CREATE and (why := kinds[address.kind].hindered(change, others, context))
+        }
+        if not hindered:
+            return changes
+        changes = [c._replace(held=hindered[c.address]) if c.address in hindered else c for c in changes]
+
+
+def mistakes(snapshot: Snapshot) -> Iterable[Gate]:
+    """What of the manifests is wrong for this target: no approval makes it right, and the rest waits for it."""
+    texts = dict.fromkeys(finding.message for finding in snapshot.findings if finding.blocks)
+    return [Gate("manifest", text, approvable=False) for text in texts]
 
 
 def _judge(kinds: Kinds, change: Change, context: Context) -> Change:

@@ -85,7 +85,8 @@ def gather_people(
             "the manifest owns its attributes, the directory its memberships",
         )
     for role, why in sorted(gathered.unanswered.items()):
-        gathered.say("error", role, f": members not known, nothing is taken away: {why}")
+        text = f": members not known, nothing is taken away: {why}"
+        gathered.say("error", role, text, blocks=role in gathered.mistaken)
     return People(
         people,
         gathered.unanswered,
@@ -105,9 +106,12 @@ class _Gathered:
     directories: set[str] = field(default_factory=set)
     disabled: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    # Groups whose question is wrong: no directory will ever answer it
+    mistaken: set[str] = field(default_factory=set)
 
-    def say(self, severity: Literal["error", "warning", "info"], role: str, text: str) -> None:
-        self.findings.append(Finding(severity, f"{quote_part(role)}{text}", Address(self.cluster, "role", (role,))))
+    def say(self, severity: Literal["error", "warning", "info"], role: str, text: str, *, blocks: bool = False) -> None:
+        address = Address(self.cluster, "role", (role,))
+        self.findings.append(Finding(severity, f"{quote_part(role)}{text}", address, blocks))
 
     def add(self, group: Located[Group], answer: GroupAnswer | Unanswered) -> None:
         members = group.document.spec.members
@@ -115,6 +119,8 @@ class _Gathered:
         role = group.document.role
         if isinstance(answer, Unanswered):
             self._unanswered(role, members, answer.reason)
+            if answer.mistake:
+                self.mistaken.add(role)
             return
         found = sort_members(members, answer)
         problem = found.problem(members)

@@ -68,7 +68,10 @@ def _print_target(console: Console, plan: TargetPlan, *, sql: bool) -> None:
         if not gate.open and gate.approvable:
             hint = f"    to allow exactly this: pgvillage apply --auto --approve {plan.digest[:12]}"
             console.print(Text(hint, style="dim"))
-    _print_findings(console, plan.findings)
+        elif gate.rule == "manifest":
+            console.print(Text("    nothing is done here until the manifest is corrected", style="dim"))
+    told = {gate.message for gate in plan.gates}
+    _print_findings(console, (f for f in plan.findings if not (f.blocks and f.message in told)))
 
 
 def safe_sql(text: str) -> str:

@@ -137,6 +137,13 @@ def test_an_answer_that_is_cut_at_the_size_limit(team: Team) -> None:
         assert team.live() == ALL_IN
 
 
+def test_a_base_that_is_not_there(team: Team) -> None:
+    with team.directory(ldif([])):
+        team.estate.settings["directories"]["corp"]["base"] = f"ou=nowhere,{SUFFIX}"
+        team.estate.commit()
+        unchanged(team, "nothing is taken away", "the base can't be read")
+
+
 def test_a_group_that_was_emptied_on_purpose(team: Team) -> None:
     with team.directory(ldif([])):
         plan = team.estate.plan().done()

@@ -171,7 +171,7 @@ class Case:
             for member in members:
                 entry = {"member": member} if isinstance(member, str) else member
                 options = (entry.get("inherit", True), entry.get("set", True)) if modern else (None, None)
-                yield group, entry["member"], entry.get("admin", False), *options
+                yield group, entry["member"], entry.get("admin", False), *options, entry.get("grantors", [""])
 
     def answer(self, queries: Collection[Query]) -> Live:
         """What the server would say to these questions."""

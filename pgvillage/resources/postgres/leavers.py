@@ -60,3 +60,16 @@ def is_due(entry: LedgerEntry, context: Context) -> bool:
     if entry.drop_after_days is None or entry.disabled_since is None or not entry.made:
         return False
     return context.now >= entry.disabled_since + timedelta(days=entry.drop_after_days)
+
+
+def clock_words(entry: LedgerEntry) -> str:
+    """Since when a leaver is disabled, and when it will be dropped, or why never."""
+    since = f"disabled since {entry.disabled_since:%Y-%m-%d}" if entry.disabled_since else "not disabled yet"
+    if entry.drop_after_days is None:
+        return f"{since}, kept: `onLeave` says no drop"
+    if not entry.made:
+        return f"{since}, kept: PgVillage did not make it"
+    if entry.disabled_since is None:
+        return f"{since}, dropped {entry.drop_after_days} days after it is"
+    due = entry.disabled_since + timedelta(days=entry.drop_after_days)
+    return f"{since}, dropped from {due:%Y-%m-%d %H:%M} UTC on"

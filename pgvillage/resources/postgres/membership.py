@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kin
 from pgvillage.estate.manifest.common import MemberOf, MembershipOptions
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.leavers import leavers, out_of_bounds
+from pgvillage.resources.postgres.membership_grantors import FIRST_SUPERUSER, GRANTORS_SINCE_16, Grantors
 from pgvillage.resources.postgres.sql import chunks, ident, idents, step
 
 ORDER = 20
@@ -23,7 +24,7 @@ _OPTIONS_SINCE = 16
 _NAMES_A_STATEMENT = 500
 
 _SQL = """
-SELECT g.rolname, m.rolname, bool_or(a.admin_option), {inherit}, {set}
+SELECT g.rolname, m.rolname, bool_or(a.admin_option), {inherit}, {set}, {grantors}
 FROM pg_catalog.pg_auth_members a
 JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
 JOIN pg_catalog.pg_roles m ON m.oid = a.member
@@ -58,20 +59,25 @@ class Membership(Kind):
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
         if capabilities.major >= _OPTIONS_SINCE:
-            text = _SQL.format(inherit="bool_or(a.inherit_option)", set="bool_or(a.set_option)")
+            text = _SQL.format(
+                inherit="bool_or(a.inherit_option)", set="bool_or(a.set_option)", grantors=GRANTORS_SINCE_16
+            )
         else:
-            text = _SQL.format(inherit="NULL::boolean", set="NULL::boolean")
+            text = _SQL.format(inherit="NULL::boolean", set="NULL::boolean", grantors="NULL")
         yield Query("membership", text)
 
     def parse(self, live: Live) -> Parsed:
         # A handful of distinct states serve thousands of memberships.
         shared: dict[tuple[bool, bool | None, bool | None], MembershipState] = {}
         states: dict[Address, State] = {}
-        for group, member, *options in live.rows["membership"]:
+        grantors: dict[tuple[str, str], tuple[str, ...]] = {}
+        for group, member, *options, given_by in live.rows["membership"]:
+            if given_by and given_by != [FIRST_SUPERUSER]:
+                grantors[group, member] = tuple(given_by)
             key = (options[0], options[1], options[2])
             state = shared.get(key) or shared.setdefault(key, MembershipState(*key))
             states[Address(live.target, self.name, (group, member))] = state
-        return Parsed(states)
+        return Parsed(states, inventory=Grantors(grantors))
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         snapshot, view = context.snapshot, context.view
@@ -92,6 +98,21 @@ class Membership(Kind):
     def needs(self, address: Address, state: State) -> Iterable[Address]:
         return (Address(address.target, "role", (name,)) for name in address.name)
 
+    def hindered(self, change: Change, others: Mapping[Address, Change], context: Context) -> str:
+        if change.action is not Action.DELETE and not _loses_admin(change):
+            return ""
+        return _grantors(context).in_the_way_of(change.address, others)
+
+    def waits_for(self, change: Change, others: Mapping[Address, Change]) -> Iterable[Address]:
+        """Whoever is shut out is shut out first: no trouble with a membership may hold up that."""
+        if change.action is not Action.DELETE:
+            return
+        member = others.get(Address(change.address.target, "role", (change.address.name[1],)))
+        if member is None or member.action is not Action.UPDATE:
+            return
+        if any(f.name == "login" and f.before and not f.after for f in member.fields):
+            yield member.address
+
     def subject(self, address: Address) -> Address:
         return Address(address.target, "role", (address.name[1],))
 
@@ -108,20 +129,25 @@ class Membership(Kind):
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         inherits = _inherits(context)
+        given = _grantors(context)
         grants: dict[tuple[str, str], list[Change]] = defaultdict(list)
-        revokes: dict[str, list[Change]] = defaultdict(list)
+        revokes: dict[tuple[str, str], list[Change]] = defaultdict(list)
         for change in changes:
             group = change.address.name[0]
             if change.action is Action.DELETE:
-                revokes[group].append(change)
+                for grantor in given.of(change.address):
+                    revokes[group, grantor].append(change)
             elif _loses_admin(change) and _no_options(change.after):
                 yield step(
                     change.address, f"REVOKE ADMIN OPTION FOR {ident(group)} FROM {ident(change.address.name[1])}"
                 )
             else:
-                grants[group, _with(change, inherits.get(change.address.name[1], True))].append(change)
-        for group, found in revokes.items():
-            yield from _merged(found, f"REVOKE {ident(group)} FROM ", "")
+                options = _with(change, inherits.get(change.address.name[1], True))
+                for grantor in given.of(change.address):
+                    grants[group, options + _granted_by(grantor, context)].append(change)
+        for group, grantor in sorted(revokes, key=lambda pair: -given.depth(*pair)):
+            found = revokes[group, grantor]
+            yield from _merged(found, f"REVOKE {ident(group)} FROM ", _granted_by(grantor, context))
         for (group, options), found in grants.items():
             yield from _merged(found, f"GRANT {ident(group)} TO ", options)
 
@@ -240,6 +266,17 @@ def _foreign_members(resolved: Desired, context: Context) -> list[Finding]:
         )
         for group, names in sorted(foreign.items())
     ]
+
+
+def _grantors(context: Context) -> Grantors:
+    found = context.snapshot.inventory.get("membership")
+    return found if isinstance(found, Grantors) else Grantors({})
+
+
+def _granted_by(grantor: str, context: Context) -> str:
+    """Since PostgreSQL 16 a grant is its grantor's; without a word it is ours, or the first superuser's."""
+    ours = context.capabilities.role if context.capabilities and not context.capabilities.superuser else ""
+    return "" if grantor in (FIRST_SUPERUSER, ours) else f" GRANTED BY {ident(grantor)}"
 
 
 def _loses_admin(change: Change) -> bool:

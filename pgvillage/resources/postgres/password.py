@@ -12,6 +12,7 @@ from pgvillage.core.password_mark import fits
 from pgvillage.core.plan import Finding
 from pgvillage.core.secret import Secret
 from pgvillage.engine.kind import Context
+from pgvillage.resources.postgres.holdings import RolesSeen
 from pgvillage.resources.postgres.scram import matches
 
 UNKNOWN = "unknown"
@@ -64,8 +65,8 @@ def settle(address: Address, secret: str, current: str | None, context: Context)
 
 
 def _same(value: Secret, address: Address, context: Context) -> bool:
-    verifiers = context.snapshot.inventory.get("role")
-    verifier = verifiers.get(address.name[0]) if isinstance(verifiers, dict) else None
+    seen = context.snapshot.inventory.get("role")
+    verifier = seen.verifiers.get(address.name[0]) if isinstance(seen, RolesSeen) else None
     return verifier is not None and matches(value, verifier)
 
 

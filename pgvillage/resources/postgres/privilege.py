@@ -16,6 +16,7 @@ from pgvillage.resources.postgres.privilege_columns import taken_along
 from pgvillage.resources.postgres.privilege_inventory import (
     IN_SCHEMAS,
     Inventory,
+    Place,
     PrivilegeState,
     address_of,
     entries_of,
@@ -92,6 +93,22 @@ class Privilege(Kind):
         refused = _out_of_reach(change.address, pairs, context) if lost else ""
         return Judgement(Risk.ACCESS if lost else Risk.ADDITIVE, revokes=lost, refused=refused)
 
+    def hindered(self, change: Change, others: Mapping[Address, Change], context: Context) -> str:
+        """PostgreSQL refuses to take a grant option that its holder made use of."""
+        before, after = entries_of(change.before), entries_of(change.after)
+        place, role = place_of(change.address), change.address.name[-1]
+        for grantee, privilege, objects in context.once(_given_by).get((place, role), ()):
+            option = privilege + WITH_GRANT_OPTION
+            lost = objects & (before.get(option, frozenset()) - after.get(option, frozenset()))
+            address = change.address._replace(name=(*change.address.name[:-1], grantee))
+            other = others.get(address)
+            if other is not None:
+                stays = entries_of(other.after)
+                lost &= stays.get(privilege, frozenset()) | stays.get(option, frozenset())
+            if lost:
+                return _passed_on_words(place, role, grantee, privilege, sorted(lost))
+        return ""
+
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         inventory = _inventory(context)
         major = context.capabilities.major if context.capabilities else 0
@@ -109,6 +126,28 @@ class Privilege(Kind):
 
 
 KIND = Privilege()
+_MOST_NAMES = 3
+
+
+def _given_by(context: Context) -> Mapping[tuple[Place, str], Sequence[tuple[str, str, frozenset[str]]]]:
+    """What was passed on, by place and grantor: grantee, privilege, objects."""
+    found: dict[tuple[Place, str], list[tuple[str, str, frozenset[str]]]] = {}
+    for (place, grantee, privilege), by_grantor in _inventory(context).passed_on.items():
+        for grantor, objects in by_grantor.items():
+            found.setdefault((place, grantor), []).append((grantee, privilege, objects))
+    return found
+
+
+def _passed_on_words(place: Place, role: str, grantee: str, privilege: str, objects: Sequence[str]) -> str:
+    whom = "PUBLIC" if grantee == PUBLIC else quote_part(grantee)
+    giver = quote_part(role)
+    names = [name if place[0] in ("function", "column") else quote_part(name) for name in objects[:_MOST_NAMES]]
+    more = f" and {len(objects) - _MOST_NAMES} more" if len(objects) > _MOST_NAMES else ""
+    return (
+        f"{whom} got {privilege} on {', '.join(names)}{more} from {giver}, and PostgreSQL refuses while it has that: "
+        f"declare {whom} without it, or revoke it by hand (REVOKE {privilege} … FROM {giver} CASCADE)"
+    )
+
 
 # Classes whose objects are made by a kind of their own, and may be made in the same plan.
 _KIND_OF = {

@@ -51,7 +51,7 @@ class Resolver:
         for address, resource in desired.items():
             named, fault = self._named(address, resource)
             if fault:
-                findings.append(Finding("error", f"{resource.source}: {fault}", address))
+                findings.append(Finding("error", f"{resource.source}: {fault}", address, blocks=True))
                 continue
             state, missing = self._settle(address, named)
             missing = [] if missing and self._context.snapshot.is_unread(address) else missing

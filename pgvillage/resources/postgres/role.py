@@ -20,12 +20,14 @@ from pgvillage.estate.manifest.estate import UserDefaults
 from pgvillage.estate.manifest.user import Auth, UserSpec
 from pgvillage.estate.people import Person
 from pgvillage.estate.view import ClusterView, source_of
-from pgvillage.resources.postgres.drop_role import drop_steps
-from pgvillage.resources.postgres.leavers import is_due, leavers, out_of_bounds
+from pgvillage.resources.postgres.drop_role import drop_steps, what_becomes, why_not_dropped
+from pgvillage.resources.postgres.holdings import Holdings, RolesSeen, holdings_of, holdings_query
+from pgvillage.resources.postgres.leavers import clock_words, is_due, leavers, out_of_bounds
 from pgvillage.resources.postgres.password import NEW, UNKNOWN, md5_finding, no_password, settle, unseen_finding
-from pgvillage.resources.postgres.sql import ident, literal, step
+from pgvillage.resources.postgres.sql import chunks, ident, literal, step
 
 ORDER = 10
+_NAMES_A_STATEMENT = 500
 
 # %s: pg_authid and its verifier where we may read it, else pg_roles and no verifier
 _SQL = """
@@ -56,7 +58,10 @@ _FLAGS = {
 
 @dataclass(frozen=True, slots=True)
 class RoleState(State):
-    """`valid_until` is UTC text or None for no end; `password` one of none, scram, md5, unknown, or `new`."""
+    """`valid_until` is UTC text or None for no end; `password` one of none, scram, md5, unknown, or `new`.
+
+    `sessions` is "ended" for a leaver whose last apply did not come to that; nothing else asks for it.
+    """
 
     SENSITIVE: ClassVar[frozenset[str]] = frozenset({"password"})
     CONTEXT: ClassVar[frozenset[str]] = frozenset({"secret"})
@@ -73,6 +78,13 @@ class RoleState(State):
     comment: str | Unmanaged | None = None
     password: str | Unmanaged = "none"
     secret: str | None = None
+    sessions: str | None = None
+
+    def as_fields(self) -> Mapping[str, Any]:
+        found = dict(State.as_fields(self))
+        if self.sessions is None:
+            del found["sessions"]
+        return found
 
 
 class Role(Kind):
@@ -103,6 +115,8 @@ class Role(Kind):
             yield Query("role", text, parameters=(with_secret,))
         else:
             yield Query("role", _SQL.format(table="pg_catalog.pg_roles", password="'unknown'"))
+        absent = [d.document.role for d in view.role_documents if d.document.spec.ensure == "absent"]
+        yield holdings_query(absent, with_ledger=capabilities.reads_ledger)
 
     def parse(self, live: Live) -> Parsed:
         states: dict[Address, State] = {}
@@ -112,7 +126,7 @@ class Role(Kind):
                 verifiers[name] = Secret(password)
                 password = "scram"  # noqa: PLW2901 - the verifier itself goes no further than `verifiers`
             states[Address(live.target, "role", (name,))] = _live(attributes, password)
-        return Parsed(states, inventory=verifiers)
+        return Parsed(states, inventory=RolesSeen(verifiers, holdings_of(live.rows["role_holdings"])))
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         resolved: Desired = {}
@@ -127,6 +141,8 @@ class Role(Kind):
             if isinstance(resource.state, RoleState):
                 resource, found = _settle(resource, live, context)  # noqa: PLW2901
                 findings += found
+            elif resource.state is None and (words := _what_becomes(address, resource.heir, context)):
+                resource = resource._replace(reason=words)  # noqa: PLW2901
             resolved[address] = resource
         _add_leavers(resolved, context)
         return resolved, findings + list(_about_passwords(desired, context))
@@ -144,7 +160,7 @@ class Role(Kind):
         refused = _protected(change, context)
         before, after = change.before, change.after
         if change.action is Action.DELETE:
-            return Judgement(Risk.DROP, drops=1, refused=refused or _undroppable(context))
+            return Judgement(Risk.DROP, drops=1, refused=refused)
         if not isinstance(before, RoleState):
             return Judgement(Risk.ADDITIVE, refused=refused)
         assert isinstance(after, RoleState)
@@ -152,29 +168,21 @@ class Role(Kind):
         risk = Risk.ACCESS if lost else Risk.CHANGE
         return Judgement(risk, revokes=int("login" in lost), refused=refused)
 
+    def hindered(self, change: Change, others: Mapping[Address, Change], context: Context) -> str:
+        if change.action is not Action.DELETE:
+            return ""
+        return why_not_dropped(change, _holdings(change.address, context), others, context)
+
     def weight(self, address: Address, state: State) -> int:
         return int(isinstance(state, RoleState) and state.login)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:
-            role = ident(change.address.name[0])
+            yield from _alter(change)
+        yield from _end_sessions([change.address for change in changes if _shuts_out(change)])
+        for change in changes:
             if change.action is Action.DELETE:
-                yield from drop_steps(change, context)
-                continue
-            after = change.after
-            assert isinstance(after, RoleState)
-            verb = "CREATE" if change.action is Action.CREATE else "ALTER"
-            options = _options(change, after)
-            if options or verb == "CREATE":
-                yield step(change.address, " ".join([verb, "ROLE", role, *options]))
-            names = {f.name for f in change.fields}
-            if "password" in names and (change.before is not None or after.secret is not None):
-                yield step(change.address, f"ALTER ROLE {role} PASSWORD ", *_password(change, after))
-            if "comment" in names and (after.comment is not None or change.before is not None):
-                text = "NULL" if after.comment is None else literal(str(after.comment))
-                yield step(change.address, f"COMMENT ON ROLE {role} IS {text}")
-            if change.before is not None and "login" in names and not after.login:
-                yield _end_sessions(change)
+                yield from drop_steps(change, _holdings(change.address, context), context)
 
 
 KIND = Role()
@@ -310,10 +318,17 @@ def _add_leavers(resolved: Desired, context: Context) -> None:
             heir=entry.heir,
             declared=False,
         )
-        if isinstance(live, RoleState) and not is_due(entry, context):
+        words = _what_becomes(address, entry.heir, context)
+        if not isinstance(live, RoleState) or is_due(entry, context):
+            resource = resource._replace(reason="; ".join(filter(None, (why, words))))
+        else:
             since = entry.disabled_since or context.now
+            if entry.disabled_since is not None:
+                resource = resource._replace(reason="; ".join(filter(None, (why, clock_words(entry), words))))
+            # Not noted as disabled, yet it may not log in: what ended its sessions may have been stopped before.
+            unsure = entry.disabled_since is None and not live.login
             resource = resource._replace(
-                state=replace(live, login=False),
+                state=replace(live, login=False, sessions="ended" if unsure else None),
                 wish=RoleState(login=False),
                 leaver=Leaver(since, entry.drop_after_days, entry.heir),
             )
@@ -342,12 +357,32 @@ def _protected(change: Change, context: Context) -> str:
     return ""
 
 
-def _undroppable(context: Context) -> str:
-    capabilities = context.capabilities
-    closed = [name for name, open_ in (capabilities.databases if capabilities else {}).items() if not open_]
-    if closed:
-        return f"a role is dropped only when every database could be reached; not reached: {', '.join(sorted(closed))}"
-    return ""
+def _holdings(address: Address, context: Context) -> Holdings | None:
+    seen = context.snapshot.inventory.get("role")
+    return seen.holdings.get(address.name[0]) if isinstance(seen, RolesSeen) else None
+
+
+def _what_becomes(address: Address, heir: str | None, context: Context) -> str:
+    return what_becomes(_holdings(address, context), heir, context.view)
+
+
+def _alter(change: Change) -> Iterable[Step]:
+    """What makes or changes a role; of one that goes, that nobody comes in any more."""
+    role, after = ident(change.address.name[0]), change.after
+    if not isinstance(after, RoleState):
+        if isinstance(change.before, RoleState) and change.before.login:
+            yield step(change.address, f"ALTER ROLE {role} NOLOGIN")
+        return
+    verb = "CREATE" if change.action is Action.CREATE else "ALTER"
+    options = _options(change, after)
+    if options or verb == "CREATE":
+        yield step(change.address, " ".join([verb, "ROLE", role, *options]))
+    names = {f.name for f in change.fields}
+    if "password" in names and (change.before is not None or after.secret is not None):
+        yield step(change.address, f"ALTER ROLE {role} PASSWORD ", *_password(change, after))
+    if "comment" in names and (after.comment is not None or change.before is not None):
+        text = "NULL" if after.comment is None else literal(str(after.comment))
+        yield step(change.address, f"COMMENT ON ROLE {role} IS {text}")
 
 
 def _options(change: Change, after: RoleState) -> list[str]:
@@ -367,8 +402,21 @@ def _password(change: Change, after: RoleState) -> tuple[str | Verifier, ...]:
     return (Verifier(SecretRef(after.secret), change.address.name[0]),)
 
 
-def _end_sessions(change: Change) -> Step:
-    """Outside the transaction, so that NOLOGIN is committed and nobody comes back in between."""
-    role = literal(change.address.name[0])
-    text = f"SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity WHERE usename = {role}"
-    return replace(step(change.address, text, transactional=False), everywhere=True)
+def _shuts_out(change: Change) -> bool:
+    if not isinstance(change.before, RoleState):
+        return False
+    if change.action is Action.DELETE:
+        # A leaver has none, but for those on a standby that was not reached when it was disabled.
+        return change.before.login or bool(change.source.directory)
+    return any(f.name == "sessions" or (f.name == "login" and not f.after) for f in change.fields)
+
+
+def _end_sessions(addresses: Sequence[Address]) -> Iterable[Step]:
+    """Outside the transaction, so that NOLOGIN is committed and nobody comes back in between; all in one go."""
+    for part in chunks(addresses, _NAMES_A_STATEMENT):
+        names = [literal(address.name[0]) for address in part]
+        who = f"= {names[0]}" if len(names) == 1 else f"IN ({', '.join(names)})"
+        text = (
+            f"SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity WHERE usename {who}"
+        )
+        yield replace(step(part, text, transactional=False), everywhere=True)

@@ -73,7 +73,7 @@ class StolonSpec(Kind):
         # stolon judges the whole specification: where it would refuse, no field of it is changed.
         kept = {a: r.with_state(live.get(a)) if a.name[0] == _FIELD else r for a, r in resolved.items()}
         where = next((r.source for a, r in resolved.items() if a.name[0] == _FIELD), None)
-        return kept, [Finding("error", f"{where}: stolon would refuse this: {fault}") for fault in faults]
+        return kept, [Finding("error", f"{where}: stolon would refuse this: {fault}", blocks=True) for fault in faults]
 
     def judge(self, change: Change, context: Context) -> Judgement:
         data = context.snapshot.inventory.get(self.name)
