@@ -17,10 +17,12 @@ Document = dict[str, Any]
 _LINE = 88
 
 
-def write_estate(folder: Path, files: Mapping[str, list[Document]], remark: str = "") -> tuple[str, ...]:
+def write_estate(
+    folder: Path, files: Mapping[str, list[Document]], remark: str | Mapping[str, str] = ""
+) -> tuple[str, ...]:
     """Every file that has documents, below `folder`/estate; their schemas beside it. The names that were written.
 
-    `remark` is a comment for the head of each file.
+    `remark` is a comment for the head of each file, or one by file.
     """
     names = write_manifests(folder, files, remark)
     for name, schema in schemas().items():
@@ -28,15 +30,18 @@ def write_estate(folder: Path, files: Mapping[str, list[Document]], remark: str 
     return (*names, "schemas/")
 
 
-def write_manifests(folder: Path, files: Mapping[str, list[Document]], remark: str = "") -> tuple[str, ...]:
+def write_manifests(
+    folder: Path, files: Mapping[str, list[Document]], remark: str | Mapping[str, str] = ""
+) -> tuple[str, ...]:
     """As `write_estate`, without the schemas."""
     some = {name: documents for name, documents in files.items() if documents}
     for name, documents in some.items():
-        _write(folder / "estate" / name, _head(name, documents) + remark + dumped(documents))
+        words = remark if isinstance(remark, str) else remark.get(name, "")
+        _write(folder / "estate" / name, head_of(name, documents) + words + dumped(documents))
     return tuple(f"estate/{name}" for name in some)
 
 
-def _head(name: str, documents: list[Document]) -> str:
+def head_of(name: str, documents: list[Document]) -> str:
     kinds = {document["kind"].lower() for document in documents}
     up = os.path.relpath("schemas", Path("estate", name).parent)
     return f"# yaml-language-server: $schema={up}/{kinds.pop() if len(kinds) == 1 else 'any'}.json\n"

@@ -6,19 +6,16 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pgvillage.core.address import Address
-from pgvillage.core.state import State
 from pgvillage.estate.manifest.common import CLUSTER_WIDE, NAMED, PrivilegeSet
 from pgvillage.estate.view import BUILT_IN_PROFILES
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege
 from pgvillage.resources.postgres.default_privilege import DefaultPrivilegeState
 from pgvillage.resources.postgres.privilege_inventory import Inventory, PrivilegeState, place_of
 from pgvillage.resources.postgres.signature import column_parts
+from pgvillage.usecases.live_cluster import Document, States
 
-Document = dict[str, Any]
-States = Mapping[tuple[str, ...], State]
 _IN_SCHEMAS = ("table", "sequence", "function", "type")
 _CLASSES = ("schema", *_IN_SCHEMAS)
 # As the built-in ones, for roles that may connect because everybody may; they go into the Estate when they are used.
