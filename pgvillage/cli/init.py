@@ -61,10 +61,8 @@ def _report(console: Console, written: Written, folder: Path) -> int:
         console.print("the manifests don't say quite what is there: correct them before anything is applied")
         return exit_of_plan(written.plan, detailed=True)
     for variable, what in sorted(written.secrets.items()):
-        console.print(
-            f"to fill in: secret of {show_text(what)}, in the environment as {variable} (see pgvillage.yaml)",
-            soft_wrap=True,
-        )
+        text = f"to fill in: {show_text(what)}, in the environment as {variable} (see pgvillage.yaml)"
+        console.print(text, soft_wrap=True)
     console.print(f"next: read the manifests, commit {folder / 'estate'}, then `pgvillage plan`")
     console.print("`policy: {correct: off}` in estate.yaml holds every correction until you say otherwise")
     return 0

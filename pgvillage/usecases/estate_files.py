@@ -54,8 +54,14 @@ def _write(path: Path, text: str) -> None:
 
 def dumped(documents: list[Document]) -> str:
     return yaml.dump_all(
-        documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, explicit_start=len(documents) > 1
+        documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118, explicit_start=len(documents) > 1
     )
+
+
+def inline(value: Any) -> str:
+    """A value as YAML in one line, fit to stand in another one's brackets."""
+    text = yaml.dump([value], Dumper=_InlineDumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return text.strip()[1:-1]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -88,6 +94,20 @@ class _Dumper(yaml.SafeDumper):
         return super().increase_indent(flow, False)
 
 
+class _InlineDumper(_Dumper):
+    """All in one line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        node = super().represent_sequence(tag, sequence, flow_style)
+        node.flow_style = True
+        return node
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> Any:
+        node = super().represent_mapping(tag, mapping, flow_style)
+        node.flow_style = True
+        return node
+
+
 def _text(dumper: _Dumper, text: str) -> Any:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None)
 
@@ -97,8 +117,9 @@ _TAGS = {str: "str", bool: "bool", int: "int", float: "float", type(None): "null
 
 
 def _compact(node: Any) -> Any:
-    """On one line what fits there."""
-    node.flow_style = _width(node) <= _LINE
+    """On one line what fits there; long lists of plain names go on in the next line."""
+    names = isinstance(node, yaml.SequenceNode) and all(isinstance(each, yaml.ScalarNode) for each in node.value)
+    node.flow_style = names or _width(node) <= _LINE
     return node
 
 

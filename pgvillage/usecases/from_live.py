@@ -29,7 +29,7 @@ from pgvillage.usecases.live_objects import Secrets, slots, tablespaces
 from pgvillage.usecases.live_profiles import shared_profiles
 
 _API = "pgvillage/v1"
-_ATTRIBUTES = (
+ATTRIBUTES = (
     ("superuser", "superuser"), ("createdb", "createdb"), ("createrole", "createrole"), ("inherit", "inherit"),
     ("replication", "replication"), ("bypassrls", "bypassrls"), ("connection_limit", "connectionLimit"),
     ("comment", "comment"),
@@ -84,6 +84,11 @@ def _role_documents(live: LiveCluster) -> tuple[list[Document], list[Document]]:
         kind = kind_of(state)
         (users if kind == "User" else groups).append(role_document(kind, role, spec, live.name, name_of(role)))
     return users, groups
+
+
+def role_spec(role: str, state: RoleState, live: LiveCluster) -> Document:
+    """A role's own document, but for its privileges."""
+    return _role(role, state, live, _memberships(live).get(role, ()))
 
 
 def kind_of(state: RoleState) -> str:
@@ -190,7 +195,7 @@ def _role(
 ) -> Document:
     plain = RoleState(login=state.login)
     spec: Document = {"login": False} if state.valid_until and not state.login else {}
-    for name, key in _ATTRIBUTES:
+    for name, key in ATTRIBUTES:
         if getattr(state, name) != getattr(plain, name):
             spec[key] = getattr(state, name)
     if state.valid_until:

@@ -55,6 +55,7 @@ class LiveGrants:
     inventory: Inventory
     major: int
     databases: Collection[str]
+    profiles: Collection[tuple[str, PrivilegeSet]] = _PROFILES
 
     def by_role(self) -> dict[str, list[Document]]:
         """The entries of `privileges:` for every role that has any."""
@@ -117,7 +118,7 @@ class LiveGrants:
             yield {**_head_of(piece), **where, **schemas_of, **piece, **future}
 
     def _brought(self, profile: str) -> set[str]:
-        return next((self._all("database", p) for name, p in _PROFILES if name == profile), set())
+        return next((self._all("database", p) for name, p in self.profiles if name == profile), set())
 
     def _all(self, object_class: str, profile: PrivilegeSet) -> set[str]:
         found = set(profile.of(object_class))
@@ -146,7 +147,7 @@ class LiveGrants:
         return [*(piece for piece, _ in pieces), *self._named(schema), *self._only_future(name, left)]
 
     def _profile(self, whole: _Whole, empty: set[str], connects: Collection[str]) -> tuple[str, PrivilegeSet] | None:
-        for name, profile in _PROFILES:
+        for name, profile in self.profiles:
             fits = all(
                 self._all(c, profile) <= whole[c] or (c == "sequence" and c in empty and not whole[c])
                 for c in _CLASSES

@@ -50,13 +50,13 @@ def _is_whole(grant: Document) -> bool:
 
 
 def _name(privileges: Mapping[str, list[str]]) -> str:
-    """`tables-select-insert`, `tables-all-functions-execute`: what it is mostly about, in the words of the grant."""
+    """`tables-select-insert`, `tables-write-truncate`: what it is mostly about, in the words of the grant."""
     return "-".join(_words(privileges)).lower().replace(" ", "-")[:60]
 
 
 def _words(privileges: Mapping[str, list[str]]) -> Iterator[str]:
     main = [c for c in ("table", "function", "sequence", "type") if c in privileges]
-    for object_class in main[:2] or list(privileges)[:1]:
+    for object_class in main[:1] or list(privileges)[:1]:
         found = privileges[object_class]
         yield f"{object_class}s"
         yield from ["write"] if set(found) >= _ALL else []

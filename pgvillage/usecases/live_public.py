@@ -47,7 +47,7 @@ def _in_schemas(live: LiveCluster, database: str) -> Document:
         usual = DEFAULT_PUBLIC.get(place[0], frozenset())
         held = _held(live, place)
         # what an extension's script gave PUBLIC, or took from it, is the extension's
-        brought = _brought(live, place)
+        brought = live.inventory.settled.get(place, frozenset())
         objects = names - brought if usual else names
         odd = {p: has - brought for p, has in held.items() if has - brought}
         if {p: has & objects for p, has in odd.items()} == dict.fromkeys(usual if objects else (), objects):
@@ -57,12 +57,6 @@ def _in_schemas(live: LiveCluster, database: str) -> Document:
         else:
             live.left[f"PUBLIC on {place[0]}s of {show_name(database)}.{show_name(place[2])}"] = _some(odd, names)
     return dict(found)
-
-
-def _brought(live: LiveCluster, place: Place) -> frozenset[str]:
-    """Objects of a place whose privileges an extension's script settled."""
-    found = [o for (where, _), entries in live.inventory.brought.items() if where == place for o in entries.values()]
-    return frozenset().union(*found)
 
 
 def _some(held: Mapping[str, frozenset[str]], names: Iterable[str]) -> str:

@@ -37,7 +37,8 @@ def acl_entries(server: PostgresServer) -> int:
 def _roles(major: int) -> Iterator[str]:
     yield from (f"CREATE ROLE {quoted(name)}" for name in (*OWNERS, *TEAMS, *ODD_NAMES))
     yield from (f"CREATE ROLE {name} LOGIN IN ROLE {TEAMS[i % 12]}" for i, name in enumerate(PEOPLE))
-    yield "CREATE ROLE every_attribute SUPERUSER CREATEDB CREATEROLE NOINHERIT LOGIN REPLICATION BYPASSRLS CONNECTION LIMIT 2"
+    attributes = "SUPERUSER CREATEDB CREATEROLE NOINHERIT LOGIN REPLICATION BYPASSRLS CONNECTION LIMIT 2"
+    yield f"CREATE ROLE every_attribute {attributes}"
     yield from (
         f"CREATE ROLE {name} LOGIN VALID UNTIL '{until}'"
         for name, until in (("gone", "2001-02-03 04:05+00"), ("forever", "infinity"), ("never", "-infinity"))
@@ -67,7 +68,9 @@ def _databases() -> Iterator[str]:
 
 
 def _shop(major: int) -> Iterator[str]:
-    yield from (f"CREATE EXTENSION {name}" for name in ("citext", "hstore", "pg_stat_statements", "postgres_fdw"))
+    yield from (
+        f"CREATE EXTENSION {name} SCHEMA public" for name in ("citext", "hstore", "pg_stat_statements", "postgres_fdw")
+    )
     for schema in ("app", "Odd. Schema", "tidy", "shut"):
         yield f"CREATE SCHEMA {quoted(schema)} AUTHORIZATION own_a"
     yield from _app()
@@ -79,10 +82,11 @@ def _shop(major: int) -> Iterator[str]:
     yield "CREATE USER MAPPING FOR person_05 SERVER far OPTIONS (user 'them', password 'planted-remote-secret')"
     yield "CREATE USER MAPPING FOR PUBLIC SERVER far"
     yield "CREATE FOREIGN TABLE app.far_table (id int) SERVER far"
-    yield "CREATE PUBLICATION some FOR TABLE app.t1, app.t2 WITH (publish = 'insert, update')"
+    yield "CREATE PUBLICATION parts FOR TABLE app.t1, app.t2 WITH (publish = 'insert, update')"
     yield "CREATE PUBLICATION everything FOR ALL TABLES"
     if major >= 15:
-        yield "CREATE PUBLICATION filtered FOR TABLE app.t3 (id, note) WHERE (id > 10), TABLES IN SCHEMA tidy"
+        yield "CREATE PUBLICATION filtered FOR TABLE app.t3 (id, note) WHERE (id > 10)"
+        yield "CREATE PUBLICATION whole FOR TABLES IN SCHEMA tidy"
     yield (
         "CREATE SUBSCRIPTION taken CONNECTION 'host=127.0.0.1 port=1 dbname=x password=planted-subscription-secret'"
         " PUBLICATION p WITH (connect = false, slot_name = NONE)"
@@ -109,8 +113,8 @@ def _app() -> Iterator[str]:
     yield from (f"CREATE MATERIALIZED VIEW app.m{n} AS SELECT id FROM app.t{n}" for n in range(20))
     yield from (f"CREATE SEQUENCE app.s{n}" for n in range(20))
     for n in range(25):
-        yield f"CREATE FUNCTION app.f{n}(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'"
-        yield f"CREATE FUNCTION app.f{n}(a text, VARIADIC b int[] DEFAULT '{{}}') RETURNS int LANGUAGE sql AS 'SELECT 1'"
+        for arguments in ("a int", "a text, VARIADIC b int[] DEFAULT '{}'"):
+            yield f"CREATE FUNCTION app.f{n}({arguments}) RETURNS int LANGUAGE sql AS 'SELECT 1'"
     yield from (f"CREATE TYPE app.e{n} AS ENUM ('one')" for n in range(15))
     yield from (f"CREATE DOMAIN app.d{n} AS text" for n in range(15))
     yield from (f"ALTER TABLE app.t{n} OWNER TO {quoted(OWNERS[n % 5])}" for n in range(200))
@@ -132,8 +136,9 @@ def _grants(major: int) -> Iterator[str]:
     yield "GRANT USAGE ON SCHEMA shut TO PUBLIC"
     yield "GRANT SELECT ON ALL TABLES IN SCHEMA tidy TO PUBLIC"
     yield "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC"
-    yield "GRANT SELECT ON pg_stat_statements TO team_11"
-    yield "GRANT EXECUTE ON FUNCTION pg_stat_statements_reset TO team_11"
+    yield "GRANT SELECT ON public.pg_stat_statements TO team_11"
+    yield "GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA shut TO team_3, team_4, team_5"
+    yield "GRANT EXECUTE ON FUNCTION public.pg_stat_statements_reset TO team_11"
     yield from (f'GRANT SELECT ON "Odd. Schema".{quoted(name)} TO {quoted(name)}' for name in ODD_NAMES)
     defaults = "ALTER DEFAULT PRIVILEGES FOR ROLE"
     yield f"{defaults} own_a IN SCHEMA app GRANT SELECT ON TABLES TO {readers}"
