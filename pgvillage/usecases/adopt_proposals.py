@@ -88,6 +88,8 @@ _KEYS = {
 def propose(address: Address, change: Change | None, seen: Observation, manifests: Manifests) -> Sequence[Edit]:
     """The edits that make the manifests say what lives. Raises Refused."""
     desired, state = seen.desired.get(address), seen.context.snapshot.live.get(address)
+    if address.kind == "database" and address.name[0] not in _declared_databases(seen):
+        desired = None  # only looked into
     if change is None:
         if desired is not None and desired.declared:
             raise Refused("it is as declared: there is nothing to adopt")
@@ -153,7 +155,9 @@ def _document(case: _Case, role: str) -> Located[Any]:
             return located
     if role in case.seen.context.view.people.by_role:
         raise Refused(f"{show_name(role)} comes from a directory: change it there")
-    raise Refused(f"no manifest declares {show_name(role)}: adopt {case.address.target}/role/{role} first")
+    raise Refused(
+        f"no manifest declares {show_name(role)}: adopt {Address(case.address.target, 'role', (role,))} first"
+    )
 
 
 def _membership(case: _Case) -> list[Edit]:
@@ -225,21 +229,22 @@ def _setting(case: _Case) -> list[Edit]:
 
 
 def _database_of(case: _Case, name: str) -> DeclaredDatabase:
-    for database in case.seen.context.view.databases:
-        if (database.name == name and database.path != ("spec",)) or _is_document(database, name):
-            return database
-    raise Refused(f"no manifest declares database {show_name(name)}: adopt {case.address.target}/database/{name} first")
+    if name not in _declared_databases(case.seen):
+        address = Address(case.address.target, "database", (name,))
+        raise Refused(f"no manifest declares database {show_name(name)}: adopt {address} first")
+    return _declared_databases(case.seen)[name]
 
 
-def _is_document(database: DeclaredDatabase, name: str) -> bool:
-    return database.name == name and getattr(database.located.document, "kind", "") == "Database"
+def _declared_databases(seen: Observation) -> dict[str, DeclaredDatabase]:
+    """Without those that are only looked into: they stand at a cluster's whole spec."""
+    cluster = seen.context.view.located
+    return {d.name: d for d in seen.context.view.databases if d.located is not cluster or len(d.path) > 1}
 
 
 def _database(case: _Case) -> list[Edit]:
     name, state = case.address.name[0], case.state
     assert isinstance(state, DatabaseState)
-    known = {d.name for d in case.seen.context.view.databases if d.path != ("spec",) or _is_document(d, name)}
-    if name in known:
+    if name in _declared_databases(case.seen):
         return _drift(case, _database_of(case, name).located, _database_of(case, name).path)
     if name in case.seen.reading.live.failures:
         raise Refused(f"it could not be looked into: {case.seen.reading.live.failures[name]}")
