@@ -53,13 +53,16 @@ def _report(console: Console, written: Written, folder: Path) -> int:
     from pgvillage.usecases.outcome import exit_of_plan
 
     assert written.plan is not None
-    for what, why in sorted((written.outside or {}).items()):
+    for what, why in sorted(written.outside.items()):
         console.print(f"left outside the estate: {what}: {show_text(why)}", soft_wrap=True)
     print_plan(console, written.plan)
     # Changes only: an earlier estate may have left its ledger, and that gate is the plan's to tell.
     if written.plan.changes or not written.plan.complete:
         console.print("the manifests don't say quite what is there: correct them before anything is applied")
         return exit_of_plan(written.plan, detailed=True)
+    for variable, what in sorted(written.secrets.items()):
+        text = f"to fill in: {show_text(what)}, in the environment as {variable} (see pgvillage.yaml)"
+        console.print(text, soft_wrap=True)
     console.print(f"next: read the manifests, commit {folder / 'estate'}, then `pgvillage plan`")
     console.print("`policy: {correct: off}` in estate.yaml holds every correction until you say otherwise")
     return 0

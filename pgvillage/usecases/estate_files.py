@@ -17,10 +17,12 @@ Document = dict[str, Any]
 _LINE = 88
 
 
-def write_estate(folder: Path, files: Mapping[str, list[Document]], remark: str = "") -> tuple[str, ...]:
+def write_estate(
+    folder: Path, files: Mapping[str, list[Document]], remark: str | Mapping[str, str] = ""
+) -> tuple[str, ...]:
     """Every file that has documents, below `folder`/estate; their schemas beside it. The names that were written.
 
-    `remark` is a comment for the head of each file.
+    `remark` is a comment for the head of each file, or one by file.
     """
     names = write_manifests(folder, files, remark)
     for name, schema in schemas().items():
@@ -28,15 +30,18 @@ def write_estate(folder: Path, files: Mapping[str, list[Document]], remark: str 
     return (*names, "schemas/")
 
 
-def write_manifests(folder: Path, files: Mapping[str, list[Document]], remark: str = "") -> tuple[str, ...]:
+def write_manifests(
+    folder: Path, files: Mapping[str, list[Document]], remark: str | Mapping[str, str] = ""
+) -> tuple[str, ...]:
     """As `write_estate`, without the schemas."""
     some = {name: documents for name, documents in files.items() if documents}
     for name, documents in some.items():
-        _write(folder / "estate" / name, _head(name, documents) + remark + dumped(documents))
+        words = remark if isinstance(remark, str) else remark.get(name, "")
+        _write(folder / "estate" / name, head_of(name, documents) + words + dumped(documents))
     return tuple(f"estate/{name}" for name in some)
 
 
-def _head(name: str, documents: list[Document]) -> str:
+def head_of(name: str, documents: list[Document]) -> str:
     kinds = {document["kind"].lower() for document in documents}
     up = os.path.relpath("schemas", Path("estate", name).parent)
     return f"# yaml-language-server: $schema={up}/{kinds.pop() if len(kinds) == 1 else 'any'}.json\n"
@@ -49,8 +54,14 @@ def _write(path: Path, text: str) -> None:
 
 def dumped(documents: list[Document]) -> str:
     return yaml.dump_all(
-        documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, explicit_start=len(documents) > 1
+        documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118, explicit_start=len(documents) > 1
     )
+
+
+def inline(value: Any) -> str:
+    """A value as YAML in one line, fit to stand in another one's brackets."""
+    text = yaml.dump([value], Dumper=_InlineDumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return text.strip()[1:-1]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -83,6 +94,20 @@ class _Dumper(yaml.SafeDumper):
         return super().increase_indent(flow, False)
 
 
+class _InlineDumper(_Dumper):
+    """All in one line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        node = super().represent_sequence(tag, sequence, flow_style)
+        node.flow_style = True
+        return node
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> Any:
+        node = super().represent_mapping(tag, mapping, flow_style)
+        node.flow_style = True
+        return node
+
+
 def _text(dumper: _Dumper, text: str) -> Any:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None)
 
@@ -92,8 +117,9 @@ _TAGS = {str: "str", bool: "bool", int: "int", float: "float", type(None): "null
 
 
 def _compact(node: Any) -> Any:
-    """On one line what fits there."""
-    node.flow_style = _width(node) <= _LINE
+    """On one line what fits there; long lists of plain names go on in the next line."""
+    names = isinstance(node, yaml.SequenceNode) and all(isinstance(each, yaml.ScalarNode) for each in node.value)
+    node.flow_style = names or _width(node) <= _LINE
     return node
 
 

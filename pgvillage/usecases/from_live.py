@@ -9,97 +9,120 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from pgvillage.core.plan import Snapshot
 from pgvillage.core.state import State
 from pgvillage.estate.document_names import document_names
 from pgvillage.estate.manifest.user import UserSpec
-from pgvillage.resources.postgres.acl import public_at_creation
-from pgvillage.resources.postgres.database import DatabaseState
+from pgvillage.estate.view import BUILT_IN_PROFILES
+from pgvillage.resources.postgres.default_privilege import DefaultPrivilegeState
 from pgvillage.resources.postgres.guc import Guc
 from pgvillage.resources.postgres.membership import MembershipState
 from pgvillage.resources.postgres.parameter import ParameterState
-from pgvillage.resources.postgres.privilege_inventory import Inventory, PrivilegeState
+from pgvillage.resources.postgres.privilege_inventory import PrivilegeState
 from pgvillage.resources.postgres.role import RoleState
-from pgvillage.resources.postgres.schema import SchemaState
 from pgvillage.resources.postgres.setting import SettingState
 from pgvillage.resources.postgres.sql import PUBLIC
-from pgvillage.usecases.live_grants import OWN_PROFILES, Document, LiveGrants, States
+from pgvillage.usecases.estate_files import dumped
+from pgvillage.usecases.live_cluster import Document, LiveCluster
+from pgvillage.usecases.live_database import database_entry
+from pgvillage.usecases.live_grants import OWN_PROFILES, LiveGrants
+from pgvillage.usecases.live_objects import Secrets, slots, tablespaces
+from pgvillage.usecases.live_profiles import shared_profiles
 
 _API = "pgvillage/v1"
-_ATTRIBUTES = (
+ATTRIBUTES = (
     ("superuser", "superuser"), ("createdb", "createdb"), ("createrole", "createrole"), ("inherit", "inherit"),
     ("replication", "replication"), ("bypassrls", "bypassrls"), ("connection_limit", "connectionLimit"),
     ("comment", "comment"),
 )  # fmt: skip
-_OURS = "pgvillage"  # the ledger's schema
+_MUCH = 25  # lines from which on a database gets a file of its own
+_MANY = 300  # documents from which on a file becomes a folder
 
 
 @dataclass(frozen=True, slots=True)
-class LiveCluster:
-    """What there is, by kind; roles `outside` stay unmanaged, and so do databases that nobody could look into."""
+class Adopted:
+    """Documents and a word about each file; secrets of the settings to fill in; what is left out, and why."""
 
-    name: str
-    connection: Document
-    by_kind: Mapping[str, States]
-    inventory: Inventory
-    gucs: Mapping[str, Guc]
-    major: int
-    outside: frozenset[str]
-    unread: frozenset[str]
-
-    @property
-    def roles(self) -> dict[str, RoleState]:
-        found = self.by_kind["role"].items()
-        return {n[0]: s for n, s in sorted(found) if isinstance(s, RoleState) and n[0] not in self.outside}
-
-    @property
-    def databases(self) -> dict[str, DatabaseState]:
-        found = self.by_kind["database"].items()
-        ordinary = {n[0]: s for n, s in sorted(found) if isinstance(s, DatabaseState) and is_ordinary(s)}
-        return {name: state for name, state in ordinary.items() if name not in self.unread}
+    files: Mapping[str, list[Document]]
+    remarks: Mapping[str, str]
+    secrets: Mapping[str, str]
+    left: Mapping[str, str]
 
 
-def live_cluster(
-    name: str, connection: Document, snapshot: Snapshot, major: int, outside: Iterable[str], unread: Iterable[str]
-) -> LiveCluster:
-    by_kind: dict[str, dict[tuple[str, ...], State]] = defaultdict(dict)
-    for address, state in snapshot.live.items():
-        by_kind[address.kind][address.name] = state
-    inventory, gucs = snapshot.inventory["privilege"], snapshot.inventory["parameter"]
-    assert isinstance(inventory, Inventory)
-    assert isinstance(gucs, dict)
-    return LiveCluster(name, connection, by_kind, inventory, gucs, major, frozenset(outside), frozenset(unread))
+def adopted(live: LiveCluster) -> Adopted:
+    """Everything there is to say about the cluster."""
+    live.left.clear()
+    users, groups = _role_documents(live)
+    secrets: Secrets = {}
+    cluster, databases = _cluster(live, [*users, *groups], secrets)
+    profiles = shared_profiles((d["spec"] for d in (*users, *groups)), {*BUILT_IN_PROFILES, *OWN_PROFILES})
+    used = {grant.get("profile") for d in (*users, *groups) for grant in d["spec"].get("privileges", ())}
+    profiles = {name: dict(profile) for name, profile in OWN_PROFILES.items() if name in used} | profiles
+    estate: Document = {"profiles": profiles} if profiles else {}
+    files = {
+        "estate.yaml": [document("Estate", live.name, estate | {"policy": {"correct": "off"}})],
+        f"clusters/{live.name}.yaml": [cluster],
+        **{f"databases/{each['metadata']['name']}.yaml": [each] for each in databases},
+        **_split("groups", groups),
+        **_split("users", users),
+    }
+    return Adopted(files, {name: _remark(name, live.name) for name in files}, secrets, dict(live.left))
 
 
-def is_ordinary(state: object) -> bool:
-    """No template, and not the remains of a DROP DATABASE that was interrupted (its limit is -2)."""
-    return isinstance(state, DatabaseState) and not state.is_template and state.connection_limit != -2
-
-
-def documents(live: LiveCluster) -> dict[str, list[Document]]:
-    """Documents by file name."""
-    grants = LiveGrants(
-        live.by_kind["privilege"], live.by_kind["default-privilege"], live.inventory, live.major, live.databases
-    ).by_role()
+def _role_documents(live: LiveCluster) -> tuple[list[Document], list[Document]]:
+    """Users and groups."""
+    privileges = dict(live.of("privilege", PrivilegeState))
+    defaults = dict(live.of("default-privilege", DefaultPrivilegeState))
+    grants = LiveGrants(privileges, defaults, live.inventory, live.major, live.databases).by_role()
+    memberships = _memberships(live)
     users: list[Document] = []
     groups: list[Document] = []
     name_of = document_names()
     for role, state in live.roles.items():
-        spec = _role(role, state, live)
+        spec = _role(role, state, live, memberships.get(role, ()))
         if role in grants:
             spec["privileges"] = grants[role]
-        kind = "User" if state.login or state.valid_until else "Group"
-        (users if kind == "User" else groups).append(_role_document(kind, role, spec, live.name, name_of(role)))
-    cluster = _cluster(live, _named_roles([*users, *groups]))
-    used = {grant.get("profile") for found in (*users, *groups) for grant in found["spec"].get("privileges", ())}
-    profiles = {name: dict(profile) for name, profile in OWN_PROFILES.items() if name in used}
-    estate: Document = {"profiles": profiles} if profiles else {}
-    return {
-        "estate.yaml": [document("Estate", live.name, estate | {"policy": {"correct": "off"}})],
-        f"clusters/{live.name}.yaml": [cluster],
-        "groups.yaml": groups,
-        "users.yaml": users,
+        kind = kind_of(state)
+        (users if kind == "User" else groups).append(role_document(kind, role, spec, live.name, name_of(role)))
+    return users, groups
+
+
+def role_spec(role: str, state: RoleState, live: LiveCluster) -> Document:
+    """A role's own document, but for its privileges."""
+    return _role(role, state, live, _memberships(live).get(role, ()))
+
+
+def kind_of(state: RoleState) -> str:
+    """User or Group: who logs in, or could until a day, is a user."""
+    return "User" if state.login or state.valid_until else "Group"
+
+
+def _memberships(live: LiveCluster) -> dict[str, list[tuple[str, MembershipState]]]:
+    found: dict[str, list[tuple[str, MembershipState]]] = defaultdict(list)
+    for (group, member), state in live.of("membership", MembershipState):
+        found[member].append((group, state))
+    return found
+
+
+def _split(name: str, found: list[Document]) -> dict[str, list[Document]]:
+    """One file, or of many documents one for each first letter."""
+    if len(found) <= _MANY:
+        return {f"{name}.yaml": found} if found else {}
+    files: dict[str, list[Document]] = defaultdict(list)
+    for each in found:
+        files[f"{name}/{each['metadata']['name'][0]}.yaml"].append(each)
+    return files
+
+
+def _remark(file: str, cluster: str) -> str:
+    head, _, rest = file.partition("/")
+    words = {
+        "estate.yaml": "What holds everywhere: profiles of privileges, and policy; `correct: off` reports drift only.",
+        "clusters": f"Cluster {cluster}: where it is, its parameters, and its databases with what is in them.",
+        "databases": f"A database of cluster {cluster} that has much of its own.",
+        "groups": "Roles that nobody logs in as, with what they may do.",
+        "users": "Roles that log in, with their groups. Passwords stay as they are until `auth` names a secret.",
     }
+    return f"# {words[head if rest or head == 'estate.yaml' else head.removesuffix('.yaml')]}\n"
 
 
 def document(kind: str, name: str, spec: Document) -> Document:
@@ -117,22 +140,45 @@ def inexpressible(state: State) -> str:
     return ""
 
 
-def _role_document(kind: str, role: str, spec: Document, cluster: str, name: str) -> Document:
+def role_document(kind: str, role: str, spec: Document, cluster: str, name: str) -> Document:
     first: Document = {} if name == role else {"role": role}
     return document(kind, name, {**first, "clusters": {"names": [cluster]}, **spec})
 
 
-def _cluster(live: LiveCluster, named: set[str]) -> Document:
+def _cluster(live: LiveCluster, roles: list[Document], secrets: Secrets) -> tuple[Document, list[Document]]:
+    """The cluster, and documents of the databases that have much of their own."""
     spec: Document = {"connection": live.connection}
     if parameters := _parameters(live):
         spec["postgres"] = {"parameters": parameters}
-    databases = list(_databases(live))
-    owners = {o for d in databases for o in (d.get("owner"), *(s["owner"] for s in d.get("schemas", ())))}
-    known = {*live.roles, "postgres"}
-    external = {role for role in {*live.outside, *owners, *named} - known if role and not role.startswith("pg_")}
+    spec |= {k: v for k, v in (("tablespaces", tablespaces(live)), ("replicationSlots", slots(live))) if v}
+    entries = {name: database_entry(live, name, state, secrets) for name, state in live.databases.items()}
+    named = _named_roles(roles).union(*map(_named_in_database, entries.values()))
+    named |= {t["owner"] for t in spec.get("tablespaces", ()) if "owner" in t}
+    known = {*live.roles, "postgres", PUBLIC}
+    external = {role for role in {*live.outside.roles, *named} - known if role and not role.startswith("pg_")}
     if external:
         spec["externalRoles"] = sorted(external)
-    return document("Cluster", live.name, spec | {"databases": databases})
+    own = {name for name, entry in entries.items() if dumped([entry]).count("\n") > _MUCH}
+    spec["databases"] = [{"name": name, **entry} for name, entry in entries.items() if name not in own]
+    name_of = document_names()
+    return document("Cluster", live.name, spec), [
+        database_document(name, entries[name], live.name, name_of(name)) for name in sorted(own)
+    ]
+
+
+def database_document(database: str, entry: Document, cluster: str, name: str) -> Document:
+    first: Document = {} if name == database else {"database": database}
+    return document("Database", name, {**first, "clusters": {"names": [cluster]}, **entry})
+
+
+def _named_in_database(entry: Document) -> set[str]:
+    """Every role that a database's entry names."""
+    lists = ("schemas", "publications", "eventTriggers", "foreignDataWrappers", "foreignServers", "ownership")
+    owners = {each.get("owner") for key in lists for each in entry.get(key, ())} | {entry.get("owner")}
+    mapped = {m["role"] for server in entry.get("foreignServers", ()) for m in server.get("userMappings", ())}
+    policies = (policy for table in entry.get("rowSecurity", ()) for policy in table.get("policies", ()))
+    creators = entry.get("public", {}).get("future", {}).get("creators", ())
+    return {o for o in owners if o} | mapped | {r for p in policies for r in p.get("roles", ())} | set(creators)
 
 
 def _named_roles(found: Iterable[Document]) -> set[str]:
@@ -144,35 +190,28 @@ def _named_roles(found: Iterable[Document]) -> set[str]:
     return named
 
 
-def _role(role: str, state: RoleState, live: LiveCluster) -> Document:
+def _role(
+    role: str, state: RoleState, live: LiveCluster, memberships: Iterable[tuple[str, MembershipState]]
+) -> Document:
     plain = RoleState(login=state.login)
     spec: Document = {"login": False} if state.valid_until and not state.login else {}
-    for name, key in _ATTRIBUTES:
+    for name, key in ATTRIBUTES:
         if getattr(state, name) != getattr(plain, name):
             spec[key] = getattr(state, name)
     if state.valid_until:
         spec["validUntil"] = state.valid_until.removesuffix("T00:00:00Z")
-    member_of = [
-        _member_of(group, membership, state.inherit)
-        for (group, member), membership in sorted(live.by_kind["membership"].items())
-        if member == role and isinstance(membership, MembershipState)
-    ]
-    if member_of:
+    if member_of := [member_entry(group, membership, state.inherit) for group, membership in memberships]:
         spec["memberOf"] = member_of
-    settings = live.by_kind["setting"]
-    if isinstance(own := settings.get(("role", role)), SettingState):
-        spec["settings"] = dict(own.values)
-    in_databases = {
-        name[3]: dict(s.values)
-        for name, s in sorted(settings.items())
-        if len(name) == 4 and name[1] == role and name[3] in live.databases and isinstance(s, SettingState)
-    }
+    own = live.of("setting", SettingState, "role", role)
+    if everywhere := [dict(s.values) for name, s in own if len(name) == 2]:
+        spec["settings"] = everywhere[0]
+    in_databases = {name[3]: dict(s.values) for name, s in own if len(name) == 4 and name[3] in live.databases}
     if in_databases:
         spec["databaseSettings"] = in_databases
     return spec
 
 
-def _member_of(group: str, state: MembershipState, inherits: bool) -> str | Document:
+def member_entry(group: str, state: MembershipState, inherits: bool) -> str | Document:
     """Options that are as PostgreSQL fills them in are not written."""
     options: Document = {"admin": True} if state.admin else {}
     if state.inherit is not None and state.inherit is not inherits:
@@ -183,86 +222,16 @@ def _member_of(group: str, state: MembershipState, inherits: bool) -> str | Docu
 
 
 def _parameters(live: LiveCluster) -> Document:
-    found = sorted(live.by_kind["parameter"].items())
-    return {n[0]: _value(live.gucs.get(n[0]), s) for n, s in found if isinstance(s, ParameterState) and s.by_system}
+    found = live.of("parameter", ParameterState)
+    return {name[0]: parameter_value(live.gucs.get(name[0]), state) for name, state in found if state.by_system}
 
 
-def _value(guc: Guc | None, state: ParameterState) -> object:
+def parameter_value(guc: Guc | None, state: ParameterState) -> object:
     if guc and guc.vartype == "bool" and state.value in ("on", "off"):
         return state.value == "on"
     if guc and guc.vartype == "integer" and re.fullmatch(r"-?[0-9]{1,9}", state.value or ""):
         return int(state.value or 0)
     return state.value
-
-
-def _databases(live: LiveCluster) -> Iterable[Document]:
-    for name, state in live.databases.items():
-        entry: Document = {"name": name, **({"owner": state.owner} if state.owner else {})}
-        if state.connection_limit != -1:
-            entry["connectionLimit"] = state.connection_limit
-        if not state.allow_connections:
-            entry["allowConnections"] = False
-        if state.comment and name != "postgres":
-            entry["comment"] = state.comment
-        extensions = sorted(n[1] for n in live.by_kind["extension"] if n[0] == name and n[1] != "plpgsql")
-        if extensions:
-            entry["extensions"] = extensions
-        schemas = [_schema(n[1], s) for n, s in sorted(live.by_kind["schema"].items()) if _is_declared(name, n, s)]
-        if schemas:
-            entry["schemas"] = schemas
-        if isinstance(own := live.by_kind["setting"].get(("database", name)), SettingState):
-            entry["settings"] = dict(own.values)
-        if public := _public(live, name):
-            entry["public"] = public
-        yield entry
-
-
-def _is_declared(database: str, name: tuple[str, ...], state: State) -> bool:
-    """Every schema but our own, and but `public` where it is as it comes."""
-    if not isinstance(state, SchemaState) or name[0] != database or name[1] == _OURS or state.owner is None:
-        return False
-    return name[1] != "public" or state.owner not in ("pg_database_owner", "postgres")
-
-
-def _schema(name: str, state: State) -> Document:
-    assert isinstance(state, SchemaState)
-    return {"name": name, "owner": state.owner, **({"comment": state.comment} if state.comment else {})}
-
-
-def _public(live: LiveCluster, database: str) -> Document:
-    """What PUBLIC has, where that is not what PostgreSQL gives by itself."""
-    found: Document = {}
-    has = _held_by_public(live, ("database", database, PUBLIC))
-    if has != public_at_creation(("database", database, ""), live.major):
-        found["database"] = sorted(has)
-    schemas = {
-        schema: sorted(has)
-        for schema in sorted(live.inventory.schemas.get(database, ()))
-        if schema != _OURS
-        and (has := _held_by_public(live, ("schema", database, schema, PUBLIC)))
-        != public_at_creation(("schema", database, schema), live.major)
-    }
-    return found | ({"schemas": schemas} if schemas else {}) | _shut(live, database)
-
-
-def _shut(live: LiveCluster, database: str) -> Document:
-    """Where PUBLIC has nothing of what PostgreSQL gives it by itself."""
-    found: Document = defaultdict(dict)
-    for place, names in sorted(live.inventory.names.items()):
-        if place[1] != database or place[2] == _OURS:
-            continue
-        state = live.by_kind["privilege"].get((*filter(None, place), PUBLIC))
-        if place[0] in ("function", "type") and state is None:
-            found[f"{place[0]}s"][place[2]] = []
-        elif place[0] == "language":
-            held = state.entries if isinstance(state, PrivilegeState) else {}
-            found["languages"] |= {name: [] for name in sorted(names - held.get("USAGE", frozenset()))}
-    return {key: value for key, value in found.items() if value}
-
-
-def _held_by_public(live: LiveCluster, name: tuple[str, ...]) -> frozenset[str]:
-    state = live.by_kind["privilege"].get(name)
-    return frozenset(state.entries) if isinstance(state, PrivilegeState) else frozenset()
 
 
 def connection_of(hosts: Iterable[str]) -> Document:

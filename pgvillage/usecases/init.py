@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pgvillage.core.address import Address
 from pgvillage.core.change import Change
 from pgvillage.core.errors import UsageError
 from pgvillage.core.lookup import Lookups
 from pgvillage.core.plan import Plan, System, TargetId
 from pgvillage.estate.loader import load_manifests
 from pgvillage.estate.view import view_cluster
-from pgvillage.report.words import show_name
+from pgvillage.report.words import show_name, title
 from pgvillage.settings import Settings
 from pgvillage.usecases.estate import Scope
 from pgvillage.usecases.estate_files import dumped, write_estate
-from pgvillage.usecases.from_live import connection_of, document, documents, inexpressible, is_ordinary, live_cluster
+from pgvillage.usecases.from_live import Adopted, adopted, connection_of, document, inexpressible
+from pgvillage.usecases.live_cluster import Outside, is_ordinary, live_cluster
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.plan import make_plan
 from pgvillage.usecases.world import World
@@ -55,11 +57,12 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`outside` says of each role or database that stays unmanaged why."""
+    """`outside` says of each role, database or object that stays unmanaged why; `secrets` are to be filled in."""
 
     files: tuple[str, ...]
     plan: Plan | None = None
-    outside: Mapping[str, str] | None = None
+    outside: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 def scaffold(folder: Path, git: Repositories) -> Written:
@@ -110,10 +113,17 @@ async def from_live(
         git.start(stage / "estate")
         world = world_of(_settings_of_stage(stage, connection))
         seen = await _look_twice(world, stage, name, connection)
-        planned, outside = await _fitted(world, stage, name, connection, seen)
+        fitted = await _fitted(world_of, stage, name, connection, seen)
         files = _moved(stage, folder)
-    write_settings(folder, connection, {}, git)
-    return Written((*files, "pgvillage.yaml"), planned, outside)
+    secrets = _secrets_to_fill_in(fitted.said.secrets)
+    write_settings(folder, connection, {"secrets": secrets} if secrets else {}, git)
+    words = {source["env"]: fitted.said.secrets[secret] for secret, source in secrets.items()}
+    return Written((*files, "pgvillage.yaml"), fitted.plan, {**fitted.outside, **fitted.said.left}, words)
+
+
+def _secrets_to_fill_in(secrets: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The part of the settings that names where they come from: the environment, until somebody says better."""
+    return {name: {"env": re.sub(r"[^A-Z0-9]+", "_", name.upper())} for name in sorted(secrets)}
 
 
 def _moved(stage: Path, folder: Path) -> tuple[str, ...]:
@@ -123,16 +133,17 @@ def _moved(stage: Path, folder: Path) -> tuple[str, ...]:
     return (*sorted(p.relative_to(folder).as_posix() for p in (folder / "estate").rglob("*.yaml")), "schemas/")
 
 
-def _settings_of_stage(stage: Path, connection: Connection) -> Settings:
+def _settings_of_stage(stage: Path, connection: Connection, secrets: Mapping[str, str] | None = None) -> Settings:
     places = {"repository": {"url": str(stage / "estate")}, "state": str(stage / "state")}
-    return Settings.model_validate(_credential(connection) | places)
+    more = {"secrets": _secrets_to_fill_in(secrets or {})}
+    return Settings.model_validate(_credential(connection) | places | more)
 
 
 async def _look_twice(world: World, stage: Path, name: str, connection: Connection) -> Observation:
     """First for the names of the databases, then into each of them."""
     cluster = document("Cluster", name, {"connection": connection_of(connection.hosts)})
     first = await _look(world, stage, cluster)
-    names = sorted(a.name[0] for a, s in first.context.snapshot.live.items() if is_ordinary(s))
+    names = sorted(a.name[0] for a, s in first.context.snapshot.live.items() if is_ordinary(a.name[0], s))
     cluster["spec"]["databases"] = [{"name": each} for each in names]
     return await _look(world, stage, cluster)
 
@@ -145,28 +156,67 @@ async def _look(world: World, stage: Path, cluster: Document) -> Observation:
     return await observe(world, TargetId(name, System.POSTGRES), replace(view, survey=True))
 
 
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """Manifests with their plan; roles and databases outside, with why."""
+
+    plan: Plan
+    said: Adopted
+    outside: Mapping[str, str]
+
+
 async def _fitted(
-    world: World, stage: Path, name: str, connection: Connection, seen: Observation
-) -> tuple[Plan, dict[str, str]]:
-    """The plan of the manifests; roles that would be changed by it are left outside, and it is planned again."""
+    world_of: Callable[[Settings], World], stage: Path, name: str, connection: Connection, seen: Observation
+) -> _Fitted:
+    """What would be changed by the manifests is left outside, and it is planned again."""
     capabilities, snapshot = seen.context.capabilities, seen.context.snapshot
     assert capabilities is not None
-    unread = dict(seen.reading.live.failures)
-    outside = {capabilities.role: "PgVillage connects as this role", "postgres": ""}
+    outside = Outside({capabilities.role: "PgVillage connects as this role", "postgres": ""})
+    outside.databases.update(seen.reading.live.failures)
     for address, state in snapshot.live.items():
         if address.kind == "role" and (why := inexpressible(state)):
-            outside[address.name[0]] = why
+            outside.roles[address.name[0]] = why
     for _ in range(_ATTEMPTS):
-        live = live_cluster(name, connection_of(connection.hosts), snapshot, capabilities.major, outside, unread)
-        shutil.rmtree(stage / "estate" / "clusters")
-        write_estate(stage, documents(live))
+        live = live_cluster(name, connection_of(connection.hosts), snapshot, capabilities.major, outside)
+        said = adopted(live)
+        _empty(stage / "estate")
+        write_estate(stage, said.files, said.remarks)
+        world = world_of(_settings_of_stage(stage, connection, said.secrets))
         plan = (await make_plan(world, Scope())).plan
-        odd = {_role_of(change): change for change in plan.changes if _role_of(change) in live.roles}
-        if not odd:
+        if not _leave_outside(plan, live.roles, outside):
             break
-        outside |= {role: f"manifests can't say all of it: {change.address}" for role, change in odd.items()}
-    roles = {f"role {show_name(role)}": why for role, why in outside.items() if why}
-    return plan, roles | {f"database {show_name(database)}": why for database, why in unread.items()}
+    return _Fitted(plan, said, dict(_why_outside(name, outside)))
+
+
+def _why_outside(cluster: str, outside: Outside) -> Iterator[tuple[str, str]]:
+    yield from ((f"role {show_name(role)}", why) for role, why in outside.roles.items() if why)
+    yield from ((f"database {show_name(database)}", why) for database, why in outside.databases.items())
+    for (kind, name), why in outside.objects.items():
+        yield title(Address(cluster, kind, name)), why
+
+
+def _empty(estate: Path) -> None:
+    """Without the manifests that were written before."""
+    for each in estate.iterdir():
+        if each.is_dir() and each.name != ".git":
+            shutil.rmtree(each)
+        elif each.is_file():
+            each.unlink()
+
+
+def _leave_outside(plan: Plan, roles: Collection[str], outside: Outside) -> bool:
+    """What the plan would change is noted; whether there was anything new."""
+    before = len(outside)
+    for change in plan.changes:
+        why = f"manifests can't say all of it: {change.address}"
+        kind, name = change.address.kind, change.address.name
+        if (role := _role_of(change)) in roles:
+            outside.roles[role] = why
+        elif kind in ("privilege", "default-privilege"):
+            outside.objects["public", (name[1],)] = why
+        else:
+            outside.objects[kind, name[:2] if kind == "ownership" else name] = why
+    return len(outside) > before
 
 
 def _role_of(change: Change) -> str:

@@ -6,19 +6,16 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pgvillage.core.address import Address
-from pgvillage.core.state import State
 from pgvillage.estate.manifest.common import CLUSTER_WIDE, NAMED, PrivilegeSet
 from pgvillage.estate.view import BUILT_IN_PROFILES
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege
 from pgvillage.resources.postgres.default_privilege import DefaultPrivilegeState
 from pgvillage.resources.postgres.privilege_inventory import Inventory, PrivilegeState, place_of
 from pgvillage.resources.postgres.signature import column_parts
+from pgvillage.usecases.live_cluster import Document, States
 
-Document = dict[str, Any]
-States = Mapping[tuple[str, ...], State]
 _IN_SCHEMAS = ("table", "sequence", "function", "type")
 _CLASSES = ("schema", *_IN_SCHEMAS)
 # As the built-in ones, for roles that may connect because everybody may; they go into the Estate when they are used.
@@ -58,6 +55,7 @@ class LiveGrants:
     inventory: Inventory
     major: int
     databases: Collection[str]
+    profiles: Collection[tuple[str, PrivilegeSet]] = _PROFILES
 
     def by_role(self) -> dict[str, list[Document]]:
         """The entries of `privileges:` for every role that has any."""
@@ -120,7 +118,7 @@ class LiveGrants:
             yield {**_head_of(piece), **where, **schemas_of, **piece, **future}
 
     def _brought(self, profile: str) -> set[str]:
-        return next((self._all("database", p) for name, p in _PROFILES if name == profile), set())
+        return next((self._all("database", p) for name, p in self.profiles if name == profile), set())
 
     def _all(self, object_class: str, profile: PrivilegeSet) -> set[str]:
         found = set(profile.of(object_class))
@@ -149,7 +147,7 @@ class LiveGrants:
         return [*(piece for piece, _ in pieces), *self._named(schema), *self._only_future(name, left)]
 
     def _profile(self, whole: _Whole, empty: set[str], connects: Collection[str]) -> tuple[str, PrivilegeSet] | None:
-        for name, profile in _PROFILES:
+        for name, profile in self.profiles:
             fits = all(
                 self._all(c, profile) <= whole[c] or (c == "sequence" and c in empty and not whole[c])
                 for c in _CLASSES

@@ -7,7 +7,7 @@ from tests.servers.postgres import PostgresServer
 ODD = 'Weird "Name" ü\' 1'
 
 
-def _name(text: str) -> str:
+def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
@@ -20,10 +20,10 @@ ROLES = (
     "CREATE ROLE sleeper NOLOGIN VALID UNTIL '2029-01-01 00:00+00'",
     "CREATE ROLE endless LOGIN VALID UNTIL 'infinity'", "CREATE ROLE ancient LOGIN VALID UNTIL '12345-01-01 00:00+00'",
     "CREATE ROLE copier LOGIN REPLICATION BYPASSRLS NOINHERIT",
-    f"CREATE ROLE {_name(ODD)} LOGIN", 'CREATE ROLE "123" LOGIN', 'CREATE ROLE "1e5"', 'CREATE ROLE "null"',
+    f"CREATE ROLE {quoted(ODD)} LOGIN", 'CREATE ROLE "123" LOGIN', 'CREATE ROLE "1e5"', 'CREATE ROLE "null"',
     'CREATE ROLE "UPPER" LOGIN', 'CREATE ROLE "upper" LOGIN', 'CREATE ROLE "new\nline"', 'CREATE ROLE "日本語"',
     "COMMENT ON ROLE app IS E'line one\nline: two # \\'quoted\\' \t tab'",
-    "GRANT readers TO writers", "GRANT writers TO app WITH ADMIN OPTION", f"GRANT readers TO {_name(ODD)}",
+    "GRANT readers TO writers", "GRANT writers TO app WITH ADMIN OPTION", f"GRANT readers TO {quoted(ODD)}",
     "GRANT pg_monitor TO app", "GRANT readers TO postgres", "GRANT boss TO maker", "GRANT lookers TO copier",
     "ALTER ROLE app SET statement_timeout = '5min'", "ALTER ROLE app SET search_path = app, \"$user\", public",
     "ALTER ROLE app SET my.custom = 'a, b=c'", "ALTER ROLE app SET temp_tablespaces = ''",

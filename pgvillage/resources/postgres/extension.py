@@ -19,8 +19,18 @@ from pgvillage.resources.postgres.sql import ident, literal, step
 ORDER = 50
 
 _SQL = """
-SELECT e.extname, e.extversion, n.nspname
+SELECT e.extname, e.extversion, n.nspname{members}
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+"""
+# What other kinds would declare if it were not the extension's: for writing manifests of what is there.
+_MEMBERS = """,
+       (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.type, a.object_names))
+        FROM pg_catalog.pg_depend d, LATERAL pg_catalog.pg_identify_object_as_address(d.classid, d.objid, 0) a
+        WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+          AND d.classid IN ('pg_catalog.pg_namespace'::pg_catalog.regclass,
+                            'pg_catalog.pg_foreign_server'::pg_catalog.regclass,
+                            'pg_catalog.pg_event_trigger'::pg_catalog.regclass,
+                            'pg_catalog.pg_class'::pg_catalog.regclass))
 """
 _AVAILABLE = """
 SELECT v.name, pg_catalog.array_agg(v.version), pg_catalog.max(v.schema)
@@ -30,11 +40,14 @@ FROM pg_catalog.pg_available_extension_versions v WHERE v.name = ANY(%s) GROUP B
 
 @dataclass(frozen=True, slots=True)
 class ExtensionState(State):
-    CONTEXT: ClassVar[frozenset[str]] = frozenset({"cascade"})
+    """`members` are known in a survey only: PostgreSQL's word for each, and its name."""
+
+    CONTEXT: ClassVar[frozenset[str]] = frozenset({"cascade", "members"})
 
     version: str | Unmanaged | None = None
     schema: str | Unmanaged | None = None
     cascade: bool = False
+    members: frozenset[tuple[str, ...]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +76,13 @@ class Extension(Kind):
         names = sorted({a.name[1] for a in (r.address for r in self.expand(view))})
         if names:
             yield Query("available", _AVAILABLE, parameters=(names,))
-        yield Query("extension", _SQL, each_database=True)
+        yield Query("extension", _SQL.format(members=_MEMBERS if view.survey else ""), each_database=True)
 
     def parse(self, live: Live) -> Parsed:
         states: dict[Address, State] = {
-            Address(live.target, self.name, (database, name)): ExtensionState(version, schema)
+            Address(live.target, self.name, (database, name)): ExtensionState(version, schema, False, _members(*more))
             for database, rows in live.by_database.items()
-            for name, version, schema in rows["extension"]
+            for name, version, schema, *more in rows["extension"]
         }
         available = {
             name: Available(frozenset(versions), fixed) for name, versions, fixed in live.rows.get("available", ())
@@ -121,6 +134,10 @@ class Extension(Kind):
 
 
 KIND = Extension()
+
+
+def _members(found: Sequence[tuple[str, Sequence[str]]] | None = None) -> frozenset[tuple[str, ...]]:
+    return frozenset((word, *names) for word, names in found or ())
 
 
 def _settle(wish: State | None, live: State | None) -> State | None:

@@ -19,14 +19,10 @@ from pgvillage.estate.view import ClusterView
 from pgvillage.resources.postgres.sql import ident, qualified, step
 
 ORDER = 60
+_COUNTS = "ownership_counts"
 
 # Left out: what belongs to an extension, what follows its table (indexes, owned sequences, row types, array types).
-_SQL = """
-WITH rules AS (
-  SELECT r.* FROM pg_catalog.json_to_recordset(%s::pg_catalog.json)
-    AS r(database text, schema text, owner text, objects pg_catalog.json, kept pg_catalog.json)
-  WHERE r.database = pg_catalog.current_database()
-), objects AS (
+_OBJECTS = """objects AS (
   SELECT c.relnamespace AS space, c.relname AS name, c.relowner AS owner, NULL::text AS arguments,
          'pg_catalog.pg_class'::pg_catalog.regclass AS catalog, c.oid,
          CASE c.relkind WHEN 'r' THEN 'TABLE' WHEN 'p' THEN 'TABLE' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'v' THEN 'VIEW'
@@ -50,7 +46,13 @@ WITH rules AS (
   WHERE t.typtype IN ('b', 'd', 'e', 'r', 'c') AND (t.typtype <> 'c' OR c.relkind = 'c')
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)
 )
-SELECT r.schema, r.owner, o.rolname, x.word, x.class,
+"""
+_SQL = f"""
+WITH rules AS (
+  SELECT r.* FROM pg_catalog.json_to_recordset(%s::pg_catalog.json)
+    AS r(database text, schema text, owner text, objects pg_catalog.json, kept pg_catalog.json)
+  WHERE r.database = pg_catalog.current_database()
+), {_OBJECTS}SELECT r.schema, r.owner, o.rolname, x.word, x.class,
        pg_catalog.json_agg(pg_catalog.json_build_array(x.name, x.arguments) ORDER BY x.name, x.arguments)
 FROM rules r
 LEFT JOIN (pg_catalog.pg_namespace n
@@ -62,6 +64,16 @@ LEFT JOIN (pg_catalog.pg_namespace n
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                       WHERE d.classid = x.catalog AND d.objid = x.oid AND d.deptype = 'e')
 GROUP BY 1, 2, 3, 4, 5
+"""
+# Of all schemas, for writing manifests of what is there.
+_SURVEY = f"""
+WITH {_OBJECTS}
+SELECT n.nspname, x.class, o.rolname, pg_catalog.count(*)
+FROM objects x JOIN pg_catalog.pg_namespace n ON n.oid = x.space JOIN pg_catalog.pg_roles o ON o.oid = x.owner
+WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgvillage')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = x.catalog AND d.objid = x.oid AND d.deptype = 'e')
+GROUP BY 1, 2, 3
 """
 
 
@@ -75,6 +87,13 @@ class Owned(NamedTuple):
     def __str__(self) -> str:
         arguments = "" if self.arguments is None else f"({self.arguments})"
         return f"{self.word.lower()} {quote_part(self.name)}{arguments}"
+
+
+class Owners(NamedTuple):
+    """Objects of strangers by rule; and in a survey how many of each class each role owns, by database and schema."""
+
+    strangers: Mapping[Address, Mapping[str, list[Owned]]]
+    counts: Mapping[tuple[str, str], Mapping[str, Mapping[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +127,8 @@ class Ownership(Kind):
         ]
         if rules:
             yield Query(self.name, _SQL, each_database=True, parameters=(json.dumps(rules),))
+        if view.survey:
+            yield Query(_COUNTS, _SURVEY, each_database=True)
 
     def parse(self, live: Live) -> Parsed:
         found: dict[Address, dict[str, list[Owned]]] = {}
@@ -117,7 +138,7 @@ class Ownership(Kind):
                 if current is not None:
                     strangers.setdefault(current, []).extend(Owned(word, *each) for each in objects)
         states = {address: OwnershipState(_shown(strangers)) for address, strangers in found.items()}
-        return Parsed(states, inventory=found)
+        return Parsed(states, inventory=Owners(found, _counts(live)))
 
     def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
         yield Unread(self.name, (database,), reason)
@@ -139,10 +160,10 @@ class Ownership(Kind):
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         inventory = context.snapshot.inventory.get(self.name)
-        assert isinstance(inventory, dict)
+        assert isinstance(inventory, Owners)
         for change in changes:
             database, schema, owner = change.address.name
-            objects = [each for found in inventory[change.address].values() for each in found]
+            objects = [each for found in inventory.strangers[change.address].values() for each in found]
             for each in sorted(objects, key=lambda o: (o.word, o.name, o.arguments or "")):
                 arguments = "" if each.arguments is None else f"({each.arguments})"
                 name = f"{qualified(schema, each.name)}{arguments}"
@@ -156,6 +177,14 @@ def _rules(view: ClusterView) -> Iterable[tuple[str, int, OwnershipSpec]]:
     for database in view.databases:
         for index, rule in enumerate(database.spec.ownership if database.spec.ensure == "present" else ()):
             yield database.name, index, rule
+
+
+def _counts(live: Live) -> dict[tuple[str, str], dict[str, dict[str, int]]]:
+    found: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
+    for database, rows in live.by_database.items():
+        for schema, each, owner, count in rows.get(_COUNTS, ()):
+            found.setdefault((database, schema), {}).setdefault(each, {})[owner] = count
+    return found
 
 
 def _shown(strangers: Mapping[str, list[Owned]]) -> dict[str, frozenset[str]]:

@@ -50,6 +50,8 @@ class Inventory:
     passed_on: dict[tuple[Place, str, str], dict[str, frozenset[str]]]
     # What the script of an extension gave: by place and grantee; no manifest has to ask for it
     brought: dict[tuple[Place, str], Entries] = field(default_factory=dict)
+    # Objects whose list the script of an extension settled, whatever came later
+    settled: dict[Place, frozenset[str]] = field(default_factory=dict)
     # What owners took from themselves: by place and owner
     forgone: dict[tuple[Place, str], Entries] = field(default_factory=dict)
 
@@ -121,6 +123,7 @@ def inventory_of(found: Iterable[Group], live: Live) -> Inventory:
             for privilege in owner_lacks(place[0], owner, entries, _BEFORE_MAINTAIN) if place[0] != "column" else ():
                 forgone[place, owner][privilege].append(objects)
         if initial is not None:
+            result.settled[place] = result.settled.get(place, frozenset()) | objects
             for role, privileges in privileges_of(place[0], owner, initial).items():
                 brought = result.brought.setdefault((place, role), {})
                 for privilege in privileges:

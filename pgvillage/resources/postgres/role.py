@@ -33,7 +33,7 @@ _NAMES_A_STATEMENT = 500
 _SQL = """
 SELECT r.rolname, r.rolcanlogin, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolinherit, r.rolreplication,
        r.rolbypassrls, r.rolconnlimit,
-       CASE WHEN r.rolvaliduntil = 'infinity' THEN NULL
+       CASE r.rolvaliduntil WHEN 'infinity' THEN NULL WHEN '-infinity' THEN '-infinity'
             ELSE to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
        d.description, {password}
 FROM {table} r

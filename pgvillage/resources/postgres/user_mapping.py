@@ -29,11 +29,14 @@ SELECT m.srvname, coalesce(r.rolname, 'public'),
           OR r.rolname = current_user AND pg_catalog.has_server_privilege(s.oid, 'USAGE'),
        (SELECT pg_catalog.array_agg(ARRAY[o.option_name, pg_catalog.encode(pg_catalog.sha256(
                  pg_catalog.convert_to(coalesce(o.option_value, ''), 'UTF8')), 'hex')])
-        FROM pg_catalog.pg_options_to_table(m.umoptions) o)
+        FROM pg_catalog.pg_options_to_table(m.umoptions) o){user}
 FROM pg_catalog.pg_user_mappings m
 JOIN pg_catalog.pg_foreign_server s ON s.oid = m.srvid
 LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.umuser
 """
+# Who one is there is no secret: for writing manifests of what is there.
+_USER = """,
+       (SELECT o.option_value FROM pg_catalog.pg_options_to_table(m.umoptions) o WHERE o.option_name = 'user')"""
 Words = tuple[tuple[str, str], ...]
 Hashes = Mapping[str, Secret]
 _SET, _NEW = "set", "new"
@@ -81,17 +84,19 @@ class UserMapping(Kind):
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
         if view.survey or any(s.user_mappings for d in view.databases for s in d.spec.foreign_servers):
-            yield Query("user_mapping", _SQL, each_database=True, parameters=(capabilities.superuser,))
+            text = _SQL.format(user=_USER if view.survey else "")
+            yield Query("user_mapping", text, each_database=True, parameters=(capabilities.superuser,))
 
     def parse(self, live: Live) -> Parsed:
         states: dict[Address, State] = {}
         hashes: dict[Address, Hashes] = {}
         for database, rows in live.by_database.items():
-            for server, role, visible, options in rows.get("user_mapping", ()):
+            for server, role, visible, options, *user in rows.get("user_mapping", ()):
                 address = Address(live.target, self.name, (database, server, role))
                 found = {name: Secret(digest) for name, digest in options or ()}
                 hashes[address] = found
-                states[address] = UserMappingState(_as_set(found) if visible else "unknown")
+                plain = tuple(("user", each) for each in user if each is not None)
+                states[address] = UserMappingState(_as_set(found) if visible else "unknown", plain)
         return Parsed(states, inventory=hashes)
 
     def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
