@@ -7,7 +7,21 @@ from collections.abc import Sequence
 
 import typer
 
-from pgvillage.cli import apply, demo, directory, doctor, drift, explain, import_, init, plan, schema, serve, validate
+from pgvillage.cli import (
+    apply,
+    demo,
+    directory,
+    doctor,
+    drift,
+    explain,
+    import_,
+    init,
+    plan,
+    schema,
+    serve,
+    validate,
+    who_can,
+)
 
 app = typer.Typer(
     name="pgvillage",
@@ -26,6 +40,7 @@ app.command("plan")(plan.command)
 app.command("apply")(apply.command)
 app.command("drift")(drift.command)
 app.command("explain")(explain.command)
+app.command("who-can")(who_can.command)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 app.command("directory")(directory.command)
