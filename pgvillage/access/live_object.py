@@ -190,7 +190,8 @@ def _inside(question: Question, whole: LiveObject, rows: Mapping[str, Any], targ
         return replace(whole, schema=None)
     object_class, _, owner, acl, secured, forced, policies, catalog = _chosen(question, rows["access_object"], target)
     columns = {
-        name: Listed("column", owner, tuple(own or ()), catalog)
+        # what protects system tables as a whole does not look at their columns' lists
+        name: Listed("column", owner, tuple(own or ()))
         for name, own in (rows["access_column"] if object_class == "table" else ())
     }
     if question.column and question.column not in columns:
@@ -215,7 +216,8 @@ def _function(question: Question, rows: Sequence[Any], target: str) -> dict[str,
     text = Signatures(by_text).find(question.signature)
     if text is None:
         near = f"; there is {', '.join(sorted(by_text))}" if by_text else ""
-        raise NotThere("function", f"{target}: no function {question.label}{near}")
+        what = "signature" if by_text else "function"
+        raise NotThere(what, f"{target}: no function {question.label}{near}")
     _, owner, acl = by_text[text]
     name = ".".join([quote_part(question.database), quote_part(question.schema), text])
     return {"name": name, "listed": Listed("function", owner, tuple(acl))}

@@ -28,7 +28,7 @@ class AccessOutput(enum.StrEnum):
 
 AccessOutputOption = Annotated[AccessOutput, typer.Option("-o", "--output", help="How to print.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Name every role, however many have the same way.")]
-_EXIT_PARTIAL = 6
+EXIT_PARTIAL = 6
 
 
 def command(
@@ -68,4 +68,4 @@ def command(
         from pgvillage.report.access_text import print_answers
 
         print_answers(console_of(no_color=no_color), found, every=every)
-    return 0 if found.complete else _EXIT_PARTIAL
+    return 0 if found.complete else EXIT_PARTIAL

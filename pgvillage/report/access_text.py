@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
 
+from pgvillage.access.directory import Feed
 from pgvillage.access.roles import RoleFacts
 from pgvillage.access.ways import How, Way
 from pgvillage.access.who_can import Answer, Answers, Group, Hindrance
-from pgvillage.report.words import clipped, counted, show_name, show_text, visible
+from pgvillage.report.words import clipped, show_name, show_text, visible
 
 _NAMES_SHOWN = 8
-_WIDTH = 34
+_WIDEST = 44
 
 
 def print_answers(console: Console, answers: Answers, *, every: bool = False) -> None:
@@ -40,14 +42,15 @@ def print_answer(console: Console, answer: Answer, *, every: bool = False) -> No
     )
     console.print(head, soft_wrap=True)
     console.print(Text(f"  {_summary(answer)}"), soft_wrap=True)
-    logins = [group for group in answer.groups if group.logins]
-    for group in logins:
-        _print_group(console, group, answer, [r for r in group.roles if r.login], every=every)
-    others = [group for group in answer.groups if group.logins < len(group.roles)]
+    lines = list(_lines(answer, login=True))
+    others = list(_lines(answer, login=False))
+    width = min(max(len(line.words) for line in [*lines, *others]), _WIDEST) + 2 if lines or others else 0
+    for line in lines:
+        _print_line(console, line, answer, width, every=every)
     if others:
         console.print(Text("  roles that do not log in", style="dim"))
-    for group in others:
-        _print_group(console, group, answer, [r for r in group.roles if not r.login], every=every)
+    for line in others:
+        _print_line(console, line, answer, width, every=every)
     _print_hindered(console, answer, every=every)
 
 
@@ -72,7 +75,7 @@ def _summary(answer: Answer) -> str:
     return line
 
 
-def way_words(way: Way, *, to_whom: str = "it") -> str:
+def way_words(way: Way) -> str:
     """`through readers, staff`, `as owner`, `granted to it`; the words of one way without its columns."""
     spring = way.spring
     before = f"after SET ROLE {show_name(way.set_role)}" if way.set_role else ""
@@ -85,11 +88,11 @@ def way_words(way: Way, *, to_whom: str = "it") -> str:
     elif spring.how is How.PUBLIC:
         words = "PUBLIC: every role"
     elif spring.how is How.PREDEFINED:
-        words = through or f"predefined role {to_whom}"
+        words = through or "predefined role"
     elif spring.how is How.OWNER:
         words = f"{through} (the owner)" if through else "owner"
     else:
-        words = through or ("" if way.set_role else f"granted to {to_whom}")
+        words = through or ("" if way.set_role else "granted to itself")
     found = ": ".join(filter(None, (before, words)))
     return found + (" with grant option" if spring.grantable and spring.how is How.GRANT else "")
 
@@ -98,24 +101,45 @@ def _chain(roles: Sequence[str]) -> str:
     return " > ".join(map(show_name, roles))
 
 
-def _print_group(console: Console, group: Group, answer: Answer, roles: Sequence[RoleFacts], *, every: bool) -> None:
-    if not roles:
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Roles that have the same words for their way; those with a grant of their own each share one."""
+
+    words: str
+    group: Group
+    roles: tuple[RoleFacts, ...]
+
+
+def _lines(answer: Answer, *, login: bool) -> Iterator[_Line]:
+    found: dict[tuple[str, Feed | None], tuple[Group, list[RoleFacts]]] = {}
+    for group in answer.groups:
+        roles = [role for role in group.roles if role.login is login]
+        if roles:
+            found.setdefault((_words(group.way, answer), group.feed), (group, []))[1].extend(roles)
+    for (words, _), (group, roles) in found.items():
+        yield _Line(words, group, tuple(sorted(roles, key=lambda role: role.name)))
+
+
+def _words(way: Way, answer: Answer) -> str:
+    columns = way.spring.columns
+    if not columns:
+        return way_words(way)
+    only = "this column alone" if answer.question.column else f"only {', '.join(map(show_name, columns))}"
+    return f"{way_words(way)}, {only}"
+
+
+def _print_line(console: Console, line: _Line, answer: Answer, width: int, *, every: bool) -> None:
+    group, way = line.group, line.group.way
+    text = Text(f"    {line.words.ljust(width)}", style="yellow" if way.set_role else "")
+    everyone = way.spring.how is How.PUBLIC and not way.set_role
+    text.append(counted_roles(line.roles) if everyone and not every else named(line.roles, every=every), style="bold")
+    console.print(text, soft_wrap=True)
+    if group.feed is None:
         return
-    words = way_words(group.way, to_whom="itself" if len(group.roles) == 1 else "them")
-    columns = group.way.spring.columns
-    if columns and not answer.question.column:
-        words += f", only {counted(len(columns), 'column')} {', '.join(map(show_name, columns))}"
-    elif columns:
-        words += ", this column alone"
-    line = Text(f"    {words}  ".ljust(_WIDTH), style="yellow" if group.way.set_role else "")
-    everyone = group.way.spring.how is How.PUBLIC and not group.way.set_role
-    line.append(counted_roles(roles) if everyone and not every else named(roles, every=every), style="bold")
-    console.print(line, soft_wrap=True)
-    if group.feed is not None:
-        text = f"      by directory {group.feed.directory}: {show_text(group.feed.group)}"
-        console.print(Text(text, style="blue"), soft_wrap=True)
-        for role in roles if every or len(roles) == 1 else ():
-            console.print(Text(f"        {_entry(answer, group, role)}", style="dim"), soft_wrap=True)
+    feed = f"      by directory {group.feed.directory}: {show_text(group.feed.group)}"
+    console.print(Text(feed, style="blue"), soft_wrap=True)
+    for role in line.roles if every or len(line.roles) == 1 else ():
+        console.print(Text(f"        {_entry(answer, group, role)}", style="dim"), soft_wrap=True)
 
 
 def _entry(answer: Answer, group: Group, role: RoleFacts) -> str:
@@ -146,7 +170,11 @@ def hindrance_words(hindrance: Hindrance, answer: Answer) -> str:
     if hindrance is Hindrance.EXPIRED:
         return "VALID UNTIL is past: no login by password"
     policies = f"{found.policies} polic{'y' if found.policies == 1 else 'ies'}"
-    means = f"{policies} decide which rows" if found.policies else "and no policy lets any row through"
+    means = (
+        f"{policies} decide{'s' if found.policies == 1 else ''} which rows"
+        if found.policies
+        else "and no policy lets any row through"
+    )
     return f"row-level security: {means}"
 
 
@@ -157,5 +185,5 @@ def _print_hindered(console: Console, answer: Answer, *, every: bool) -> None:
         return
     console.print(Text("  but", style="yellow"))
     for hindrance, roles in answer.hindered.items():
-        line = Text(f"    {hindrance_words(hindrance, answer)}  ".ljust(_WIDTH), style="yellow")
+        line = Text(f"    {hindrance_words(hindrance, answer)}: ", style="yellow")
         console.print(line.append(named(roles, every=every)), soft_wrap=True)

@@ -69,7 +69,7 @@ def _only(failed: dict[str, PgVillageError]) -> PgVillageError | None:
     return next(iter(failed.values())) if len(failed) == 1 else None
 
 
-_DEPTH = ("database", "schema", "object", "function", "column")
+_DEPTH = ("database", "schema", "object", "function", "signature", "column")
 
 
 def _closest(errors: Iterable[NotThere]) -> NotThere:

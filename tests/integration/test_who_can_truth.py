@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from pgvillage.access.question import parse_question
-from pgvillage.access.who_can import Answer
+from pgvillage.access.who_can import Answer, answer
 from pgvillage.core.address import quote_part
 from pgvillage.core.plan import TargetId
 from pgvillage.resources.postgres.acl import ALL
@@ -142,7 +142,11 @@ class Odd:
         known = [p for p in ALL[object_class] if p != "MAINTAIN" or self.major >= 17]
         privilege = self.random.choice([*known, "ALL"])
         if object_class == "table" and privilege in ALL["column"] and self.random.random() < 0.5:
-            privilege += {"pg_class": " (relname)", "pg_roles": " (rolname)"}[names[1]] if names[0] == "pg_catalog" else self.random.choice([" (id)", ' ("A b", "c.d")'])
+            privilege += (
+                {"pg_class": " (relname)", "pg_roles": " (rolname)"}[names[1]]
+                if names[0] == "pg_catalog"
+                else self.random.choice([" (id)", ' ("A b", "c.d")'])
+            )
         public = self.random.random() < 0.04
         option = "" if public or self.random.random() < 0.7 else " WITH GRANT OPTION"
         grantees = [*ROLES, *self.predefined, *(["pg_database_owner"] if self.major >= 14 else [])]
@@ -183,19 +187,25 @@ def odd(pg_of_major: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def asked(odd: Odd, questions: list[tuple[str, str]]) -> list[Answer]:
+    """One look at each object; its privileges are then asked of what it found."""
     world = real_world(odd.estate.settings_file)
 
-    async def all_of_them() -> list[Answer]:
+    async def look_at_all() -> dict[str, Answer]:
         loaded = await load_estate(world, Scope())
         limit = asyncio.Semaphore(4)
 
-        async def one(privilege: str, name: str) -> Answer:
+        async def one(privilege: str, name: str) -> tuple[str, Answer]:
             async with limit:
-                return await _ask(world, TargetId("c"), loaded.views["c"], parse_question(privilege, name))
+                return name, await _ask(world, TargetId("c"), loaded.views["c"], parse_question(privilege, name))
 
-        return await asyncio.gather(*(one(*question) for question in questions))
+        first = {name: privilege for privilege, name in reversed(questions)}
+        return dict(await asyncio.gather(*(one(privilege, name) for name, privilege in first.items())))
 
-    return asyncio.run(all_of_them())
+    looks = asyncio.run(look_at_all())
+    return [
+        answer(parse_question(privilege, name), looks[name].found, looks[name].feeds, "c", looks[name].read_at)
+        for privilege, name in questions
+    ]
 
 
 def spelled(object_class: str, parts: tuple[str, ...]) -> str:
