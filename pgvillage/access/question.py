@@ -20,6 +20,7 @@ _EXPECTED = (
     "DATABASE.SCHEMA.FUNCTION(TYPES), for example orders.app.customers; "
     'a part with odd characters goes in double quotes: orders."My Schema"."t.1"'
 )
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SIGNATURE = re.compile(r'((?:(?:"(?:[^"\\]|\\.)*"|[^".(]+)\.){2})([^.(]+\(.*\)|"(?:[^"]|"")+"\s*\(.*\))\Z', re.DOTALL)
 
 
@@ -50,6 +51,8 @@ def parse_question(privilege: str, text: str) -> Question:
         except ValueError as error:
             raise UsageError(f"{text!r}: {error}") from None
         return Question(words, database, schema, signature=match[2])
+    if "(" in _QUOTED.sub("", text):
+        raise UsageError(f"{text!r} is no name of a function: {_EXPECTED}")
     parts = _parts(text, text)
     if len(parts) > 4:
         raise UsageError(f"{text!r} has {len(parts)} parts; {_EXPECTED}")

@@ -22,6 +22,7 @@ from pgvillage.resources.postgres.role import RoleState
 from pgvillage.resources.postgres.sql import PUBLIC
 
 _PREDEFINED = ("pg_database_owner", "pg_read_all_data", "pg_write_all_data", "pg_maintain")
+_TEMPLATES = ("template0", "template1")
 _SINCE = {"pg_database_owner": 14, "pg_read_all_data": 14, "pg_write_all_data": 14, "pg_maintain": 17}
 
 
@@ -92,7 +93,7 @@ def account_of(role: str, look: Look) -> RoleAccount:
     roles = graph_of(snapshot, look.capabilities.major)
     address = Address(cluster, "role", (role,))
     state = snapshot.live.get(address)
-    found = list(groups(look.live))
+    found = [group for group in groups(look.live) if group[0][1] not in _TEMPLATES]
     owners = {place[1]: owner for place, owner, *_ in found if place[0] == "database"}
     rights, totals = rights_of(role, roles, found, owners)
     heard = {PUBLIC, *roles.inherited(role)}
@@ -138,5 +139,5 @@ def _is_about(address: Address, role: str) -> bool:
 
 def _not_looked_at(look: Look) -> dict[str, str]:
     databases = look.capabilities.databases
-    read = {*look.live.by_database, *look.live.failures, "template1"}
+    read = {*look.live.by_database, *look.live.failures, *_TEMPLATES}
     return {name: "no manifest declares it, so nobody looked into it" for name in databases if name not in read}

@@ -108,7 +108,9 @@ def fits(
                 databases[place[1]].add(privilege)
     for place in totals:
         held[place[1], place[2]].setdefault(place[0], set())  # what is there, also where the role has nothing on it
-    words = {key: _widest(classes, databases[key[0]], profiles) for key, classes in held.items() if key[1]}
+    # a schema that holds nothing would fit every profile
+    filled = {place[1:] for place in totals if place[0] in ("table", "sequence")}
+    words = {key: _widest(classes, databases[key[0]], profiles) for key, classes in held.items() if key in filled}
     return {key: word for key, word in words.items() if word}
 
 

@@ -16,6 +16,7 @@ from pgvillage.report.access_text import way_words
 from pgvillage.report.words import change_line, show_name, show_text, show_value, title
 
 _NAMES_SHOWN = 4
+_NO_USAGE = "  (no USAGE: nothing in it can be reached)"
 _PLURALS = {
     "foreignDataWrapper": "foreign-data wrapper",
     "foreignServer": "foreign server",
@@ -67,7 +68,7 @@ def _sections(account: RoleAccount) -> Iterator[tuple[str, list[str]]]:
             for address, state in sorted(account.future.items())
         ],
     )
-    yield "not looked at", [f" {show_name(name)}: {show_text(why)}" for name, why in sorted(account.unread.items())]
+    yield "not read", [f"{show_name(name)}: {show_text(why)}" for name, why in sorted(account.unread.items())]
     yield (
         "now",
         [change_line(change) for change in account.changes] or ["as declared" if account.resource else "left alone"],
@@ -151,15 +152,28 @@ def _rights(account: RoleAccount) -> Iterator[str]:
     for right in account.rights:
         by_database[right.place[1]][right.place[2]].append(right)
     for database, schemas in sorted(by_database.items()):
-        yield f"database {show_name(database)}" if database else "on the whole cluster"
+        yield (
+            f"database {show_name(database)}{_lacks_connect(account, schemas[''])}"
+            if database
+            else "on the whole cluster"
+        )
         for schema, rights in sorted(schemas.items()):
             word = account.profiles.get((database, schema))
             if schema:
-                yield f"  schema {show_name(schema)}" + (f": {show_name(word)}" if word else "")
+                lacks = "" if any("USAGE" in r.ways for r in rights if r.place[0] == "schema") else _NO_USAGE
+                yield f"  schema {show_name(schema)}{lacks}" + (f": {show_name(word)}" if word else "")
             for right in rights:
                 yield from (f"{'    ' if schema else '  '}{line}" for line in _right(right))
     if not account.rights:
         yield "nothing"
+
+
+def _lacks_connect(account: RoleAccount, rights: Iterable[Right]) -> str:
+    """For a role that logs in; others are there to be members of."""
+    if account.state is None or not account.state.login:
+        return ""
+    connects = any("CONNECT" in right.ways for right in rights if right.place[0] == "database")
+    return "" if connects else "  (no CONNECT: it can't log in there)"
 
 
 def _right(right: Right) -> Iterator[str]:
