@@ -18,6 +18,7 @@ from pgvillage.core.address import quote_part
 from pgvillage.core.plan import TargetId
 from pgvillage.resources.postgres.acl import ALL
 from pgvillage.usecases.estate import Scope, load_estate
+from pgvillage.usecases.explain_role import explain_role
 from pgvillage.usecases.who_can import _ask
 from pgvillage.wiring import real_world
 from tests.integration.conftest import new_estate
@@ -178,7 +179,7 @@ class Odd:
 @pytest.fixture(scope="module")
 def odd(pg_of_major: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Odd]:
     estate = new_estate(tmp_path_factory.mktemp("odd"), pg_of_major)
-    estate.documents = {"a": [cluster("c", pg_of_major.host)]}  # the database is no manifest's
+    estate.documents = {"a": [cluster("c", pg_of_major.host, databases=[{"name": DATABASE}])]}
     estate.commit()
     made = Odd(pg_of_major, estate, 20261123)
     yield made
@@ -273,3 +274,28 @@ def test_every_role_every_object_every_privilege(odd: Odd) -> None:
     assert wrong == [], "\n".join(sorted(wrong)[:40])
     assert yes > 3000  # so that agreeing on "nobody" is not all there is
     assert later > 300
+
+
+@pytest.mark.parametrize("pg_of_major", [15, 17], indirect=True, ids=lambda major: f"pg{major}")
+def test_explain_role_says_the_same(odd: Odd) -> None:
+    questions = [q for q in truths(odd) if q[0] != "column" and "pg_catalog" not in q[2] and "OPTION" not in q[1]]
+    known = {(kind, parts): spelled(kind, parts) for kind, names in odd.objects.items() for parts in names}
+    supers = {name for (name,) in odd.server.sql("SELECT rolname::text FROM pg_roles WHERE rolsuper")}
+    for role in [each for each in ROLES if each not in supers][:8]:
+        oid = f"{sql.Literal(role).as_string(None)}::name"
+        columns = ", ".join(truth.replace("r.oid", oid) for *_, truth in questions)
+        row = odd.server.sql(f"SELECT {columns}", database=DATABASE)[0]
+        expected = {(kind, p, name) for (kind, p, name, _), has in zip(questions, row, strict=True) if has}
+        (account,) = asyncio.run(explain_role(real_world(odd.estate.settings_file), Scope(), role)).accounts
+        said = {
+            (right.place[0], privilege, known.get((right.place[0], parts_of(right.place, name)), ""))
+            for right in account.rights
+            for name in right.names
+            for privilege in right.privileges
+        }
+        assert {each for each in said if each[2]} == expected, role
+
+
+def parts_of(place: tuple[str, str, str], name: str) -> tuple[str, ...]:
+    object_class, database, schema = place
+    return {"database": (database,), "schema": (database, schema)}.get(object_class, (database, schema, name))
