@@ -21,6 +21,7 @@ from pgvillage.cli import (
     schema,
     serve,
     validate,
+    who_can,
 )
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.command("apply")(apply.command)
 app.command("drift")(drift.command)
 app.command("explain")(explain.command)
 app.command("adopt")(adopt.command)
+app.command("who-can")(who_can.command)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 app.command("directory")(directory.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,10 +12,14 @@ from pgvillage.cli.options import (
     NoColorOption,
     RevisionOption,
     SettingsOption,
+    TargetOption,
     TimeoutOption,
     console_of,
+    scope_of,
     world_of,
 )
+from pgvillage.cli.who_can import EXIT_PARTIAL, AccessOutput, AccessOutputOption
+from pgvillage.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,24 +29,61 @@ if TYPE_CHECKING:
     from pgvillage.core.rotation import Rotation
     from pgvillage.core.secret import InUse
     from pgvillage.core.state import State
+    from pgvillage.usecases.estate import Scope
     from pgvillage.usecases.explain import Explanation
 
 
 def command(
-    address: Annotated[str, typer.Argument(help="CLUSTER/KIND/NAME, as plans show it, for example orders/role/etl.")],
+    address: Annotated[str, typer.Argument(help="CLUSTER/KIND/NAME, as plans show it, or `role` and a NAME.")],
+    name: Annotated[str | None, typer.Argument(help="The role, after `role`: everything it can do, and why.")] = None,
     settings: SettingsOption = DEFAULT_SETTINGS,
+    output: AccessOutputOption = AccessOutput.TEXT,
+    target: TargetOption = None,
     revision: RevisionOption = None,
     no_color: NoColorOption = False,
     timeout: TimeoutOption = None,
 ) -> int:
-    """Say who asks for an object and where, what is live, what was applied last, and what differs."""
+    """Say who asks for an object and where, what is live, what was applied last, and what differs.
+
+    `explain role NAME` says what a role can do instead, and by which way.
+    """
     import asyncio
 
+    if name is not None:
+        _check_word(address)
+        return _explain_role(name, settings, scope_of(target, None, None, revision), output, no_color, timeout)
+    if output is not AccessOutput.TEXT or target:
+        raise UsageError("-o and -t are for `explain role NAME`; an address names its cluster itself")
     from pgvillage.usecases.explain import explain
 
     found = asyncio.run(explain(world_of(settings, timeout), address, revision))
     _print(console_of(no_color=no_color), found)
     return 0
+
+
+def _check_word(word: str) -> None:
+    if word != "role":
+        raise UsageError(f"explain {word!r} with a second word: expected `explain role NAME`, or one CLUSTER/KIND/NAME")
+
+
+def _explain_role(
+    name: str, settings: Path, scope: Scope, output: AccessOutput, no_color: bool, timeout: float | None
+) -> int:
+    import asyncio
+    import json
+
+    from pgvillage.usecases.explain_role import explain_role
+
+    found = asyncio.run(explain_role(world_of(settings, timeout), scope, name))
+    if output is AccessOutput.JSON:
+        from pgvillage.report.role_json import accounts_document
+
+        typer.echo(json.dumps(accounts_document(found), indent=2, ensure_ascii=False))
+    else:
+        from pgvillage.report.role_text import print_accounts
+
+        print_accounts(console_of(no_color=no_color), found)
+    return EXIT_PARTIAL if found.failed else 0
 
 
 def _print(console: Console, found: Explanation) -> None:

@@ -31,6 +31,8 @@ class Person:
     connection_limit: int
     on_leave: DropAfter
     source: Source
+    # Groups of the directory between a role's group and the entry, by role; direct members have none.
+    via: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +234,5 @@ def _person(role: str, claims: list[_Claim]) -> Person:
         connection_limit=max((c.members.connection_limit for c in claims), key=lambda n: n if n >= 0 else 1 << 40),
         on_leave=patient if patient.heir == heir else DropAfter(drop=patient.drop, heir=heir),
         source=Source(position.file, position.line, first.members.directory or "", first.member.dn),
+        via={c.group.document.role: c.member.via for c in claims if c.member.via},
     )

@@ -4,52 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from pgvillage.core.change import Action, Origin, Risk
 from pgvillage.core.plan import Status, System
 from pgvillage.core.run import Outcome
 from pgvillage.core.schema_files import write_or_say_how
+from pgvillage.report.access_schema import access_schema, role_schema
 from pgvillage.report.saved import FORMAT_VERSION
+from pgvillage.report.schema_parts import Schema
+from pgvillage.report.schema_parts import count as _count
+from pgvillage.report.schema_parts import flag as _flag
+from pgvillage.report.schema_parts import list_of as _list
+from pgvillage.report.schema_parts import object_of as _object
+from pgvillage.report.schema_parts import one_of as _one_of
+from pgvillage.report.schema_parts import ref as _ref
+from pgvillage.report.schema_parts import string as _string
 
-Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DIGEST = "^[0-9a-f]{64}$"
-
-
-def _object(description: str, **properties: Schema) -> Schema:
-    """An object that has all of these properties and no other."""
-    return {
-        "type": "object",
-        "description": description,
-        "additionalProperties": False,
-        "required": list(properties),
-        "properties": properties,
-    }
-
-
-def _string(description: str, *, null: bool = False, **more: Any) -> Schema:
-    return {"type": ["string", "null"] if null else "string", "description": description, **more}
-
-
-def _flag(description: str) -> Schema:
-    return {"type": "boolean", "description": description}
-
-
-def _count(description: str) -> Schema:
-    return {"type": "integer", "minimum": 0, "description": description}
-
-
-def _list(of: Schema, description: str, **more: Any) -> Schema:
-    return {"type": "array", "description": description, "items": of, **more}
-
-
-def _one_of(words: Sequence[str], description: str) -> Schema:
-    return {"enum": list(words), "description": description}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
 
 
 _VERSION = {"const": FORMAT_VERSION, "description": "Rises when a reader of the version before would misread."}
@@ -220,7 +192,9 @@ def _published(name: str, body: Schema) -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """File name -> JSON Schema."""
-    return {"plan.json": plan_schema(), "run.json": run_schema()}
+    found = {"plan": plan_schema(), "run": run_schema(), "access": access_schema(), "role-access": role_schema()}
+    head = {"$schema": DIALECT}
+    return {f"{name}.json": {**head, "$id": f"urn:pgvillage:v1:{name}", **body} for name, body in found.items()}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -44,7 +44,7 @@ def test_published_schema_is_up_to_date_and_well_formed(name: str) -> None:
 
 def test_write_and_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--write", str(tmp_path / "new")]) == 0
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"plan.json", "run.json"}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == set(schemas())
     assert main([]) == 64
     assert "usage" in capsys.readouterr().err
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from pgvillage.resources.postgres.sql import PUBLIC
@@ -111,6 +111,13 @@ def passed_on(owner: str, entries: tuple[str, ...]) -> Mapping[tuple[str, str], 
                 bare = privilege.removesuffix(WITH_GRANT_OPTION)
                 found.setdefault((grantee or PUBLIC, bare), set()).add(grantor)
     return {key: frozenset(grantors) for key, grantors in found.items()}
+
+
+def each_entry(entries: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every grantee with its privileges, the owner too; several grantors give several entries."""
+    for entry in entries:
+        grantee, letters, _ = _split(entry)
+        yield grantee or PUBLIC, _privileges(letters)
 
 
 @lru_cache(maxsize=65536)

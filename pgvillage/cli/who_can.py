@@ -1,0 +1,71 @@
+"""pgvillage who-can."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from pgvillage.cli.options import (
+    DEFAULT_SETTINGS,
+    ExcludeOption,
+    NoColorOption,
+    SelectorOption,
+    SettingsOption,
+    TargetOption,
+    TimeoutOption,
+    console_of,
+    scope_of,
+    world_of,
+)
+
+
+class AccessOutput(enum.StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+AccessOutputOption = Annotated[AccessOutput, typer.Option("-o", "--output", help="How to print.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Name every role, however many have the same way.")]
+EXIT_PARTIAL = 6
+
+
+def command(
+    privilege: Annotated[
+        str,
+        typer.Argument(help="select, insert, usage, execute …, or 'select with grant option'.", metavar="PRIVILEGE"),
+    ],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="DATABASE, DATABASE.SCHEMA, DATABASE.SCHEMA.OBJECT, DATABASE.SCHEMA.TABLE.COLUMN or "
+            "DATABASE.SCHEMA.FUNCTION(TYPES), for example orders.app.customers.",
+            metavar="OBJECT",
+        ),
+    ],
+    settings: SettingsOption = DEFAULT_SETTINGS,
+    output: AccessOutputOption = AccessOutput.TEXT,
+    target: TargetOption = None,
+    exclude: ExcludeOption = None,
+    selector: SelectorOption = None,
+    every: AllOption = False,
+    no_color: NoColorOption = False,
+    timeout: TimeoutOption = None,
+) -> int:
+    """Say who has a privilege on an object right now, by which way, and what still hinders them."""
+    import asyncio
+    import json
+
+    from pgvillage.usecases.who_can import who_can
+
+    found = asyncio.run(who_can(world_of(settings, timeout), scope_of(target, exclude, selector), privilege, name))
+    if output is AccessOutput.JSON:
+        from pgvillage.report.access_json import answers_document
+
+        typer.echo(json.dumps(answers_document(found), indent=2, ensure_ascii=False))
+    else:
+        from pgvillage.report.access_text import print_answers
+
+        print_answers(console_of(no_color=no_color), found, every=every)
+    return 0 if found.complete else EXIT_PARTIAL
