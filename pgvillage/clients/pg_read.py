@@ -42,10 +42,17 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
                  WHERE nspname = 'pgvillage'),
                 pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')),
        pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT')
-         AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE')
+         AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE'),
+       r.rolcreatedb, r.rolreplication, r.rolbypassrls, {roles}
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+# Whose pg_database_owner is, hangs on the database: kinds ask for the owner.
+_ROLES = """CASE WHEN NOT r.rolsuper THEN (
+  SELECT pg_catalog.array_agg(x.rolname::text) FROM pg_catalog.pg_roles x
+  WHERE x.oid <> r.oid AND x.rolname <> 'pg_database_owner' AND pg_catalog.pg_has_role(x.oid, '{}')) END"""
+_SET_SINCE = 16
 
 QueriesOf = Callable[[Capabilities], Iterable[Query]]
 
@@ -103,12 +110,16 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
             endpoint.cluster, f"PostgreSQL {version // 10000} is too old: PgVillage works with {OLDEST} and later"
         )
     try:
-        row = await (await main.execute(_PROBE)).fetchone()
+        becoming = "SET" if version >= _SET_SINCE * 10000 else "MEMBER"
+        asked = ("USAGE", becoming, "MEMBER WITH ADMIN OPTION")
+        probe = _PROBE.format(roles=", ".join(map(_ROLES.format, asked)))
+        row = await (await main.execute(probe)).fetchone()
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
     version, superuser, createrole, authid, files, role, recovering, system, current, databases, *rest = row
-    has_ledger, has_marks, keeps_ledger, reads_hba = rest
+    has_ledger, has_marks, keeps_ledger, reads_hba, createdb, replication, bypassrls, *roles = rest
+    acts_as, becomes, administers = (frozenset(names or ()) for names in roles)
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
     capabilities = Capabilities(
@@ -123,6 +134,12 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         databases=dict.fromkeys(databases or (), True),
         keeps_ledger=bool(keeps_ledger),
         reads_hba=reads_hba,
+        createdb=createdb,
+        replication=replication,
+        bypassrls=bypassrls,
+        acts_as=acts_as,
+        becomes=becomes,
+        administers=administers,
     )
     return capabilities, (READ_ROWS if has_marks else READ_ROWS_OF_FORMAT_1) if has_ledger else ""
 

@@ -23,6 +23,7 @@ from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.drop_role import drop_steps
 from pgvillage.resources.postgres.leavers import is_due, leavers, out_of_bounds
 from pgvillage.resources.postgres.password import NEW, UNKNOWN, md5_finding, no_password, settle, unseen_finding
+from pgvillage.resources.postgres.rights import role_refusal
 from pgvillage.resources.postgres.sql import ident, literal, step
 
 ORDER = 10
@@ -144,7 +145,9 @@ class Role(Kind):
         refused = _protected(change, context)
         before, after = change.before, change.after
         if change.action is Action.DELETE:
-            return Judgement(Risk.DROP, drops=1, refused=refused or _undroppable(context))
+            refused = refused or _undroppable(context) or role_refusal(change, context)
+            return Judgement(Risk.DROP, drops=1, refused=refused)
+        refused = refused or role_refusal(change, context)
         if not isinstance(before, RoleState):
             return Judgement(Risk.ADDITIVE, refused=refused)
         assert isinstance(after, RoleState)
