@@ -43,11 +43,11 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
                 pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')),
        pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT')
          AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE'),
+       (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database
+        WHERE datallowconn AND NOT pg_catalog.has_database_privilege(oid, 'CONNECT')),
        r.rolcreatedb, r.rolreplication, r.rolbypassrls, {roles}
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
 # Whose pg_database_owner is, hangs on the database: kinds ask for the owner.
 _ROLES = """CASE WHEN NOT r.rolsuper THEN (
   SELECT pg_catalog.array_agg(x.rolname::text) FROM pg_catalog.pg_roles x
@@ -62,6 +62,7 @@ def read_session(endpoint: Endpoint) -> dict[str, str]:
     return {
         "search_path": "",
         "default_transaction_read_only": "on",
+        "default_transaction_isolation": "repeatable read",
         "statement_timeout": str(round(endpoint.timeouts.read * 1000)),
         "lock_timeout": str(round(endpoint.timeouts.lock * 1000)),
         "idle_in_transaction_session_timeout": str(round(endpoint.timeouts.read * 1000)),
@@ -91,7 +92,7 @@ async def read_postgres(
             )
     failures = {name: str(error) for name, error in per_database.items() if isinstance(error, ReadError)}
     by_database = {name: found for name, found in per_database.items() if not isinstance(found, ReadError)}
-    reachable = {name: name not in failures for name in capabilities.databases}
+    reachable = {name: open_ and name not in failures for name, open_ in capabilities.databases.items()}
     capabilities = replace(capabilities, databases=reachable)
     ledger = Ledger()
     if read_rows:
@@ -118,7 +119,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
     version, superuser, createrole, authid, files, role, recovering, system, current, databases, *rest = row
-    has_ledger, has_marks, keeps_ledger, reads_hba, createdb, replication, bypassrls, *roles = rest
+    has_ledger, has_marks, keeps_ledger, reads_hba, closed, createdb, replication, bypassrls, *roles = rest
     acts_as, becomes, administers = (frozenset(names or ()) for names in roles)
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
@@ -131,7 +132,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         role=role,
         system_identifier=system,
         maintenance=current,
-        databases=dict.fromkeys(databases or (), True),
+        databases={name: name not in (closed or ()) for name in databases or ()},
         keeps_ledger=bool(keeps_ledger),
         reads_hba=reads_hba,
         createdb=createdb,
@@ -147,6 +148,8 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
 async def ask(connection: AsyncConnection[TupleRow], queries: Iterable[Query], endpoint: Endpoint) -> dict[str, Rows]:
     """The answers to all queries from one snapshot, pipelined.
 
+    What stands in a pipeline is one transaction without BEGIN and COMMIT: the server ends it at the Sync.
+
     Raises ReadError with the server's words.
     """
     import psycopg
@@ -154,12 +157,10 @@ async def ask(connection: AsyncConnection[TupleRow], queries: Iterable[Query], e
     cursors = []
     try:
         async with connection.pipeline():
-            await connection.execute(_BEGIN)
             for query in queries:
                 cursor = connection.cursor()
                 await cursor.execute(query.sql, query.parameters or None)
                 cursors.append((query.name, cursor))
-            await connection.execute("COMMIT")
         return {name: await cursor.fetchall() for name, cursor in cursors}
     except (psycopg.Error, UnicodeDecodeError) as error:
         words = server_words(error) if isinstance(error, psycopg.Error) else "a name is not valid in UTF-8"

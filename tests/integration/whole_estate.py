@@ -334,7 +334,7 @@ def contents_gone(whole: Whole) -> dict[str, list[Document]]:
         "schemas": absent([{"name": "extra"}]),
         "extensions": absent([{"name": "citext"}, {"name": "postgres_fdw"}]),
         "foreignDataWrappers": absent(shop["foreignDataWrappers"]),
-        "foreignServers": absent(shop["foreignServers"], "wrapper"),
+        "foreignServers": absent(shop["foreignServers"], "wrapper", "userMappings"),
         "publications": absent(shop["publications"]),
         "subscriptions": absent(shop["subscriptions"]),
         "eventTriggers": absent(shop["eventTriggers"]),
@@ -344,6 +344,7 @@ def contents_gone(whole: Whole) -> dict[str, list[Document]]:
     spec["postgres"]["parameters"] = {"work_mem": None}
     for document in documents["roles"]:
         document["spec"].pop("privileges", None)
+        document["spec"].pop("replication", None)  # who may replicate is never dropped
     return documents
 
 

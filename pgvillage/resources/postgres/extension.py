@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -29,6 +29,7 @@ SELECT v.name, pg_catalog.array_agg(v.version), pg_catalog.max(v.schema),
        pg_catalog.bool_or(v.superuser AND NOT v.trusted)
 FROM pg_catalog.pg_available_extension_versions v WHERE v.name = ANY(%s) GROUP BY v.name
 """
+_MAY_USE_FUNCTIONS = ("foreign-data-wrapper", "event-trigger", "policy", "publication")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,15 @@ class Extension(Kind):
         yield Address(address.target, "database", address.name[:1])
         if isinstance(state, ExtensionState) and isinstance(state.schema, str):
             yield Address(address.target, "schema", (address.name[0], state.schema))
+
+    def waits_for(self, change: Change, others: Mapping[Address, Change]) -> Iterable[Address]:
+        """One that goes may have brought functions for what goes besides: that goes first."""
+        if change.action is not Action.DELETE:
+            return
+        for address, other in others.items():
+            in_database = address.kind in _MAY_USE_FUNCTIONS and address.name[0] == change.address.name[0]
+            if in_database and other.action is Action.DELETE:
+                yield address
 
     def judge(self, change: Change, context: Context) -> Judgement:
         if change.action is Action.DELETE:

@@ -18,7 +18,6 @@ from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.leavers import leavers, out_of_bounds
 from pgvillage.resources.postgres.membership_grantors import (
     Granted,
-    all_options,
     grantor_out_of_reach,
     in_their_name,
     needs_their_name,
@@ -132,11 +131,11 @@ class Membership(Kind):
         inherits = _inherits(context)
         grants: dict[tuple[str, str], list[Change]] = defaultdict(list)
         revokes: dict[str, list[Change]] = defaultdict(list)
-        deleted = frozenset(c.address for c in changes if c.action is Action.DELETE)
+        coming = {change.address: change.after for change in changes}
         for change in changes:
             group = change.address.name[0]
             if needs_their_name(change, context):
-                yield from in_their_name(change, context, all_options(change.after), deleted)
+                yield from in_their_name(change, context, coming)
             elif change.action is Action.DELETE:
                 revokes[group].append(change)
             elif _loses_admin(change) and _no_options(change.after):

@@ -53,18 +53,20 @@ def grantor_out_of_reach(change: Change, context: Context) -> str:
     return ""
 
 
-def in_their_name(change: Change, context: Context, options: str, deleted: frozenset[Address]) -> Iterator[Step]:
+def in_their_name(change: Change, context: Context, coming: Mapping[Address, State | None]) -> Iterator[Step]:
     """The statements of a loss that plain REVOKE and GRANT would not bring about; nothing where they do.
 
-    `options` are all of those that stay, written out. What the member passed on is granted by us first, unless it goes
-    too: CASCADE then takes nothing away that stays.
+    `coming` is what the changes of this plan make of memberships. What the member passed on is granted by us first,
+    unless it goes too: CASCADE then takes nothing away that stays.
     """
     address, granted = change.address, grants_of(context).get(change.address)
-    dependents = [a for a in passed_on(address, context) if a not in deleted]
-    cascade = " CASCADE" if passed_on(address, context) else ""
+    options = all_options(change.after)
+    stay = {a: coming.get(a, context.snapshot.live.get(a)) for a in passed_on(address, context)}
+    cascade = " CASCADE" if stay else ""
     group, member = map(ident, address.name)
-    for other in dependents:
-        yield step(address, f"GRANT {group} TO {ident(other.name[1])}{all_options(context.snapshot.live.get(other))}")
+    for other, state in stay.items():
+        if state is not None:
+            yield step(address, f"GRANT {group} TO {ident(other.name[1])}{all_options(state)}")
     goes = change.action is Action.DELETE
     if not goes and granted is not None:
         yield step(address, f"GRANT {group} TO {member}{options}")

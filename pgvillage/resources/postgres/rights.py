@@ -29,7 +29,16 @@ def can_act_as(owner: object, database: str, context: Context) -> bool:
     if owner == DATABASE_OWNER:
         live = context.snapshot.live.get(Address(context.view.name, "database", (database,)))
         owner = getattr(live, "owner", None)
-    return me is None or owner in (None, me.role) or owner in me.acts_as
+    return me is None or owner in (None, me.role) or owner in me.acts_as | context.once(_joining)
+
+
+def _joining(context: Context) -> frozenset[str]:
+    """Roles that the estate makes the account a member of: memberships come before what needs them."""
+    me, view = context.capabilities, context.view
+    ours = me.role if me else ""
+    named = {g.document.role for g in view.groups if (m := g.document.spec.members) and ours in (m.roles or ())}
+    wishes = (d.document.spec.member_of for d in view.role_documents if d.document.role == ours)
+    return frozenset(named | {w if isinstance(w, str) else w.role for wish in wishes for w in wish})
 
 
 def not_ours(change: Change, context: Context) -> str:
@@ -61,7 +70,7 @@ def belongs_to(owner: object, me: Capabilities) -> str:
 def cannot_become(role: str, context: Context) -> str:
     """Giving something to a role takes SET on it."""
     me = lesser(context)
-    if me is None or role in me.becomes or role == me.role:
+    if me is None or role == me.role or role in me.becomes | context.once(_joining):
         return ""
     who, ours = quote_part(role), quote_part(me.role)
     if me.major >= ADMIN_SINCE:
