@@ -119,6 +119,10 @@ class Case:
             keeps_ledger=given.get("ledger", True),
             databases={n: not d.get("unread") for n, d in self._databases().items() if d.get("allow", True)},
             reads_hba=given.get("hba", True),
+            createdb=given.get("createdb", True),
+            acts_as=frozenset(given.get("actsAs", ())),
+            becomes=frozenset(given.get("actsAs", ())),
+            administers=frozenset(given.get("administers", ())),
         )
 
     def _lookups(self) -> Lookups:

@@ -110,7 +110,8 @@ class Extension(Kind):
             return
         for address, other in others.items():
             in_database = address.kind in _MAY_USE_FUNCTIONS and address.name[0] == change.address.name[0]
-            if in_database and other.action is Action.DELETE:
+            brought = getattr(other.before, "extension", None) is not None  # it goes with its own extension
+            if in_database and other.action is Action.DELETE and not brought:
                 yield address
 
     def judge(self, change: Change, context: Context) -> Judgement:
