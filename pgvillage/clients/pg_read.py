@@ -52,6 +52,11 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 _ROLES = """CASE WHEN NOT r.rolsuper THEN (
   SELECT pg_catalog.array_agg(x.rolname::text) FROM pg_catalog.pg_roles x
   WHERE x.oid <> r.oid AND x.rolname <> 'pg_database_owner' AND pg_catalog.pg_has_role(x.oid, '{}')) END"""
+# Not by pg_has_role(…, 'MEMBER WITH ADMIN OPTION'): that walks all our memberships for each role.
+_ADMINISTERED = """CASE WHEN NOT r.rolsuper THEN (
+  SELECT pg_catalog.array_agg(DISTINCT x.rolname::text) FROM pg_catalog.pg_auth_members a
+  JOIN pg_catalog.pg_roles x ON x.oid = a.roleid
+  WHERE a.admin_option AND pg_catalog.pg_has_role(a.member, 'USAGE')) END"""
 _SET_SINCE = 16
 
 QueriesOf = Callable[[Capabilities], Iterable[Query]]
@@ -112,8 +117,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         )
     try:
         becoming = "SET" if version >= _SET_SINCE * 10000 else "MEMBER"
-        asked = ("USAGE", becoming, "MEMBER WITH ADMIN OPTION")
-        probe = _PROBE.format(roles=", ".join(map(_ROLES.format, asked)))
+        probe = _PROBE.format(roles=", ".join([_ROLES.format("USAGE"), _ROLES.format(becoming), _ADMINISTERED]))
         row = await (await main.execute(probe)).fetchone()
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, server_words(error)) from None
