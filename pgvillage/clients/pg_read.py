@@ -42,10 +42,22 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
                  WHERE nspname = 'pgvillage'),
                 pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')),
        pg_catalog.has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT')
-         AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE')
+         AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE'),
+       (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database
+        WHERE datallowconn AND NOT pg_catalog.has_database_privilege(oid, 'CONNECT')),
+       r.rolcreatedb, r.rolreplication, r.rolbypassrls, {roles}
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# Whose pg_database_owner is, hangs on the database: kinds ask for the owner.
+_ROLES = """CASE WHEN NOT r.rolsuper THEN (
+  SELECT pg_catalog.array_agg(x.rolname::text) FROM pg_catalog.pg_roles x
+  WHERE x.oid <> r.oid AND x.rolname <> 'pg_database_owner' AND pg_catalog.pg_has_role(x.oid, '{}')) END"""
+# Not by pg_has_role(…, 'MEMBER WITH ADMIN OPTION'): that walks all our memberships for each role.
+_ADMINISTERED = """CASE WHEN NOT r.rolsuper THEN (
+  SELECT pg_catalog.array_agg(DISTINCT x.rolname::text) FROM pg_catalog.pg_auth_members a
+  JOIN pg_catalog.pg_roles x ON x.oid = a.roleid
+  WHERE a.admin_option AND pg_catalog.pg_has_role(a.member, 'USAGE')) END"""
+_SET_SINCE = 16
 
 QueriesOf = Callable[[Capabilities], Iterable[Query]]
 
@@ -55,6 +67,7 @@ def read_session(endpoint: Endpoint) -> dict[str, str]:
     return {
         "search_path": "",
         "default_transaction_read_only": "on",
+        "default_transaction_isolation": "repeatable read",
         "statement_timeout": str(round(endpoint.timeouts.read * 1000)),
         "lock_timeout": str(round(endpoint.timeouts.lock * 1000)),
         "idle_in_transaction_session_timeout": str(round(endpoint.timeouts.read * 1000)),
@@ -86,7 +99,7 @@ async def read_postgres(
     failures = {name: str(error) for name, error in per_database.items() if isinstance(error, ReadError)}
     by_database = {name: found for name, found in per_database.items() if not isinstance(found, ReadError)}
     closed = failures | shut
-    reachable = {name: name not in closed for name in capabilities.databases}
+    reachable = {name: open_ and name not in closed for name, open_ in capabilities.databases.items()}
     capabilities = replace(capabilities, databases=reachable, closed=closed)
     ledger = Ledger()
     if read_rows:
@@ -115,12 +128,15 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
             endpoint.cluster, f"PostgreSQL {version // 10000} is too old: PgVillage works with {OLDEST} and later"
         )
     try:
-        row = await (await main.execute(_PROBE)).fetchone()
+        becoming = "SET" if version >= _SET_SINCE * 10000 else "MEMBER"
+        probe = _PROBE.format(roles=", ".join([_ROLES.format("USAGE"), _ROLES.format(becoming), _ADMINISTERED]))
+        row = await (await main.execute(probe)).fetchone()
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
     version, superuser, createrole, authid, files, role, recovering, system, current, databases, *rest = row
-    has_ledger, has_marks, keeps_ledger, reads_hba = rest
+    has_ledger, has_marks, keeps_ledger, reads_hba, closed, createdb, replication, bypassrls, *roles = rest
+    acts_as, becomes, administers = (frozenset(names or ()) for names in roles)
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
     capabilities = Capabilities(
@@ -132,16 +148,24 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         role=role,
         system_identifier=system,
         maintenance=current,
-        databases=dict.fromkeys(databases or (), True),
+        databases={name: name not in (closed or ()) for name in databases or ()},
         keeps_ledger=bool(keeps_ledger),
         reads_hba=reads_hba,
         reads_ledger=bool(has_ledger),
+        createdb=createdb,
+        replication=replication,
+        bypassrls=bypassrls,
+        acts_as=acts_as,
+        becomes=becomes,
+        administers=administers,
     )
     return capabilities, (READ_ROWS if has_marks else READ_ROWS_OF_FORMAT_1) if has_ledger else ""
 
 
 async def ask(connection: AsyncConnection[TupleRow], queries: Iterable[Query], endpoint: Endpoint) -> dict[str, Rows]:
     """The answers to all queries from one snapshot, pipelined.
+
+    What stands in a pipeline is one transaction without BEGIN and COMMIT: the server ends it at the Sync.
 
     Raises ReadError with the server's words.
     """
@@ -150,12 +174,10 @@ async def ask(connection: AsyncConnection[TupleRow], queries: Iterable[Query], e
     cursors = []
     try:
         async with connection.pipeline():
-            await connection.execute(_BEGIN)
             for query in queries:
                 cursor = connection.cursor()
                 await cursor.execute(query.sql, query.parameters or None)
                 cursors.append((query.name, cursor))
-            await connection.execute("COMMIT")
         return {name: await cursor.fetchall() for name, cursor in cursors}
     except (psycopg.Error, UnicodeDecodeError) as error:
         words = server_words(error) if isinstance(error, psycopg.Error) else "a name is not valid in UTF-8"

@@ -44,10 +44,23 @@ class Capabilities:
     reads_hba: bool = False
     reads_ledger: bool = False
     closed: Mapping[str, str] = field(default_factory=dict)
+    createdb: bool = False
+    replication: bool = False
+    bypassrls: bool = False
+    # Of an account that is no superuser: roles whose privileges it has, that it can SET ROLE to, that it has ADMIN on.
+    acts_as: frozenset[str] = frozenset()
+    becomes: frozenset[str] = frozenset()
+    administers: frozenset[str] = frozenset()
 
     @property
     def major(self) -> int:
         return self.version // 10000
+
+    @property
+    def only_looks(self) -> bool:
+        """An account that was given nothing to change anything with: it plans for another that applies."""
+        may = self.superuser or self.createrole or self.createdb or self.keeps_ledger
+        return not may and not any(not role.startswith("pg_") for role in self.acts_as | self.administers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,11 +114,15 @@ class _Work:
         del planned_on
         async with writing as writer:
             self._notes = writer.notes  # what the writer has to say on the way is part of the report
-            if writer.ledger_problem:
+            if writer.ledger_problem and not self._is_known(writer.ledger_problem):
                 self._notes.append(writer.ledger_problem)
             if not await self._replan_and_execute(writer, view):
                 return self.ended(Outcome.BLOCKED)
             return await self._verify(view)
+
+    def _is_known(self, problem: str) -> bool:
+        """The plan says already that an account without CREATE can keep no ledger."""
+        return problem.startswith("no ledger") and any(f.message.startswith("no ledger") for f in self._plan.findings)
 
     async def _replan_and_execute(self, writer: Writer, view: ClusterView) -> bool:
         seen = await self._again(view)

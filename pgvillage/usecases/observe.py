@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from pgvillage.core.address import Address
+from pgvillage.core.address import Address, quote_part
 from pgvillage.core.errors import PgVillageError
 from pgvillage.core.live import Capabilities
 from pgvillage.core.plan import Finding, Snapshot, System, TargetId, Unread
@@ -125,6 +125,9 @@ def _findings(
     why = snapshot.ledger.why_not
     if not snapshot.ledger.usable and why != "no ledger yet":
         found.append(Finding("warning", f"{why}: all that exists counts as drift, and nobody's departure is known"))
+    elif not snapshot.ledger.usable and capabilities and not (capabilities.keeps_ledger or capabilities.only_looks):
+        text = f"no ledger, as the account has no CREATE on database {quote_part(capabilities.maintenance)}: all that "
+        found.append(Finding("info", f"{text}exists counts as drift, and nobody's departure is known"))
     return found
 
 

@@ -33,7 +33,8 @@ def pg(shared_postgres: PostgresServer) -> PostgresServer:
 @pytest.fixture(scope="module", params=MAJORS, ids=lambda major: f"pg{major}")
 def pg_of_major(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A server of each major version in turn."""
-    with postgres_server(tmp_path_factory.mktemp(f"pg{request.param}"), of_major(request.param)) as server:
+    folder, logical = tmp_path_factory.mktemp(f"pg{request.param}"), {"wal_level": "logical"}
+    with postgres_server(folder, of_major(request.param), log_statement="all", **logical) as server:
         yield server
 
 

@@ -120,6 +120,10 @@ class Case:
             keeps_ledger=given.get("ledger", True),
             databases={n: not d.get("unread") for n, d in self._databases().items() if d.get("allow", True)},
             reads_hba=given.get("hba", True),
+            createdb=given.get("createdb", True),
+            acts_as=frozenset(given.get("actsAs", ())),
+            becomes=frozenset(given.get("actsAs", ())),
+            administers=frozenset(given.get("administers", ())),
         )
 
     def _lookups(self) -> Lookups:
@@ -170,8 +174,11 @@ class Case:
         for group, members in self.live.get("memberships", {}).items():
             for member in members:
                 entry = {"member": member} if isinstance(member, str) else member
-                options = (entry.get("inherit", True), entry.get("set", True)) if modern else (None, None)
-                yield group, entry["member"], entry.get("admin", False), *options, entry.get("grantors", [""])
+                row = (group, entry["member"], entry.get("admin", False))
+                given_by = entry.get("grantors", [""])  # "" is who we are
+                others = [name for name in given_by if name] or None
+                modern_options = (entry.get("inherit", True), entry.get("set", True), others, "" in given_by)
+                yield (*row, *(modern_options if modern else (None, None)))
 
     def answer(self, queries: Collection[Query]) -> Live:
         """What the server would say to these questions."""

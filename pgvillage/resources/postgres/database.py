@@ -14,6 +14,7 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.database import DatabaseFields
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.rights import not_ours
 from pgvillage.resources.postgres.sql import ident, literal, step
 
 ORDER = 30
@@ -95,19 +96,20 @@ class Database(Kind):
 
     def judge(self, change: Change, context: Context) -> Judgement:
         if change.action is Action.CREATE:
-            return Judgement(Risk.ADDITIVE, refused=_uncreatable(change, context))
+            return Judgement(Risk.ADDITIVE, refused=_uncreatable(change, context) or not_ours(change, context))
         name, before = change.address.name[0], change.before
         assert isinstance(before, DatabaseState)
         if change.action is Action.DELETE:
             ours = context.capabilities.maintenance if context.capabilities else "postgres"
             protected = before.is_template is True or name in ("postgres", ours)
             refused = f"{quote_part(name)} is protected: a template or maintenance database" if protected else ""
-            return Judgement(Risk.LOSS, drops=1, refused=refused)
+            return Judgement(Risk.LOSS, drops=1, refused=refused or not_ours(change, context))
         fixed = [f for f in change.fields if f.name in _FIXED]
         if fixed:
             return Judgement(Risk.CHANGE, refused=_fixed(name, fixed[0]))
         shuts = any(f.name == "allow_connections" and f.before and not f.after for f in change.fields)
-        return Judgement(Risk.ACCESS if shuts else Risk.CHANGE, revokes=int(shuts))
+        refused = not_ours(change, context)
+        return Judgement(Risk.ACCESS if shuts else Risk.CHANGE, revokes=int(shuts), refused=refused)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgvillage.core.address import Address
+from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Change, Resource, Risk, Source
 from pgvillage.core.plan import Finding, Unread
 from pgvillage.core.state import State
@@ -17,6 +17,7 @@ from pgvillage.estate.manifest.common import Grant, PrivilegeSet
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.acl import DEFAULT_PUBLIC, WITH_GRANT_OPTION, every_privilege, privileges_of
 from pgvillage.resources.postgres.leavers import out_of_bounds
+from pgvillage.resources.postgres.rights import can_act_as, lesser
 from pgvillage.resources.postgres.sql import PUBLIC, grantee, ident, step
 
 ORDER = 75
@@ -133,7 +134,8 @@ class DefaultPrivilege(Kind):
         before = _of(change.before)
         lost = len({_bare(p) for p in before} - {_bare(p) for p in _of(change.after)})
         passed_on = any(p.endswith(WITH_GRANT_OPTION) for p in before - _of(change.after))
-        return Judgement(Risk.ACCESS if lost or passed_on else Risk.ADDITIVE, revokes=lost or int(passed_on))
+        risk = Risk.ACCESS if lost or passed_on else Risk.ADDITIVE
+        return Judgement(risk, revokes=lost or int(passed_on), refused=_beyond_us(change.address, context))
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         same: dict[tuple[Any, ...], list[Change]] = defaultdict(list)
@@ -150,6 +152,14 @@ class DefaultPrivilege(Kind):
 
 
 KIND = DefaultPrivilege()
+
+
+def _beyond_us(address: Address, context: Context) -> str:
+    me, creator = lesser(context), address.name[3]
+    if me is None or can_act_as(creator, address.name[1], context):
+        return ""
+    who, ours = quote_part(creator), quote_part(me.role)
+    return f"what {who} grants by default is for {who}, its members and superusers: GRANT {who} TO {ours}"
 
 
 def _wishes(view: ClusterView) -> Iterator[tuple[tuple[str, ...], set[str], Source]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -14,13 +14,15 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.database import ExtensionSpec
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.rights import belongs_to, can_act_as, cannot_create_in, lesser
 from pgvillage.resources.postgres.sql import ident, literal, step
 
 ORDER = 50
 
 _SQL = """
-SELECT e.extname, e.extversion, n.nspname{members}
+SELECT e.extname, e.extversion, n.nspname, o.rolname{members}
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+LEFT JOIN pg_catalog.pg_roles o ON o.oid = e.extowner
 """
 # What other kinds would declare if it were not the extension's: for writing manifests of what is there.
 _MEMBERS = """,
@@ -33,29 +35,36 @@ _MEMBERS = """,
                             'pg_catalog.pg_class'::pg_catalog.regclass))
 """
 _AVAILABLE = """
-SELECT v.name, pg_catalog.array_agg(v.version), pg_catalog.max(v.schema)
+SELECT v.name, pg_catalog.array_agg(v.version), pg_catalog.max(v.schema),
+       pg_catalog.bool_or(v.superuser AND NOT v.trusted)
 FROM pg_catalog.pg_available_extension_versions v WHERE v.name = ANY(%s) GROUP BY v.name
 """
+_MAY_USE_FUNCTIONS = ("foreign-data-wrapper", "event-trigger", "policy", "publication")
 
 
 @dataclass(frozen=True, slots=True)
 class ExtensionState(State):
     """`members` are known in a survey only: PostgreSQL's word for each, and its name."""
 
-    CONTEXT: ClassVar[frozenset[str]] = frozenset({"cascade", "members"})
+    CONTEXT: ClassVar[frozenset[str]] = frozenset({"cascade", "members", "owner"})
 
     version: str | Unmanaged | None = None
     schema: str | Unmanaged | None = None
     cascade: bool = False
     members: frozenset[tuple[str, ...]] = frozenset()
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """What the server's files offer; `fixed` is the schema that the extension insists on."""
+    """What the server's files offer; `fixed` is the schema that the extension insists on.
+
+    `mighty` is one that takes a superuser to create: neither for everybody nor trusted.
+    """
 
     versions: frozenset[str]
     fixed: str | None
+    mighty: bool = False
 
 
 class Extension(Kind):
@@ -80,12 +89,14 @@ class Extension(Kind):
 
     def parse(self, live: Live) -> Parsed:
         states: dict[Address, State] = {
-            Address(live.target, self.name, (database, name)): ExtensionState(version, schema, False, _members(*more))
+            Address(live.target, self.name, (database, name)): ExtensionState(
+                version, schema, members=_members(*more[1:]), owner=next(iter(more), None)
+            )
             for database, rows in live.by_database.items()
             for name, version, schema, *more in rows["extension"]
         }
         available = {
-            name: Available(frozenset(versions), fixed) for name, versions, fixed in live.rows.get("available", ())
+            name: Available(frozenset(versions), *more) for name, versions, *more in live.rows.get("available", ())
         }
         return Parsed(states, inventory=available)
 
@@ -106,12 +117,21 @@ class Extension(Kind):
         if isinstance(state, ExtensionState) and isinstance(state.schema, str):
             yield Address(address.target, "schema", (address.name[0], state.schema))
 
+    def waits_for(self, change: Change, others: Mapping[Address, Change]) -> Iterable[Address]:
+        """One that goes may have brought functions for what goes besides: that goes first."""
+        if change.action is not Action.DELETE:
+            return
+        for address, other in others.items():
+            in_database = address.kind in _MAY_USE_FUNCTIONS and address.name[0] == change.address.name[0]
+            brought = getattr(other.before, "extension", None) is not None  # it goes with its own extension
+            if in_database and other.action is Action.DELETE and not brought:
+                yield address
+
     def judge(self, change: Change, context: Context) -> Judgement:
         if change.action is Action.DELETE:
-            return Judgement(Risk.DROP, drops=1)
-        return Judgement(
-            Risk.ADDITIVE if change.action is Action.CREATE else Risk.CHANGE, refused=_unavailable(change, context)
-        )
+            return Judgement(Risk.DROP, drops=1, refused=_beyond_us(change, context))
+        risk = Risk.ADDITIVE if change.action is Action.CREATE else Risk.CHANGE
+        return Judgement(risk, refused=_unavailable(change, context) or _beyond_us(change, context))
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:
@@ -165,6 +185,23 @@ def _unavailable(change: Change, context: Context) -> str:
         found = ", ".join(sorted(versions))
         return f"the server has no version {after.version} of extension {quote_part(name)}, only {found}"
     return ""
+
+
+# Services that let lesser accounts create extensions of their choice have a setting that names these.
+_ALLOWING = frozenset({"rds.extensions", "azure.extensions", "extwlist.extensions", "cloudsql.supported_extensions"})
+
+
+def _beyond_us(change: Change, context: Context) -> str:
+    me, before = lesser(context), change.before
+    if me is None:
+        return ""
+    if isinstance(before, ExtensionState):
+        return "" if can_act_as(before.owner, change.address.name[0], context) else belongs_to(before.owner, me)
+    gucs, available = context.snapshot.inventory.get("parameter"), _available(change, context)
+    if available is not None and available.mighty:
+        allowed = isinstance(gucs, dict) and not _ALLOWING.isdisjoint(gucs)
+        return "" if allowed else "only a superuser may create this extension, it is not a trusted one"
+    return cannot_create_in(change.address.name[0], context)
 
 
 def _new_version(change: Change) -> bool:

@@ -116,6 +116,15 @@ class ForeignDataWrapper(Kind):
             if isinstance(state.owner, str):
                 yield Address(address.target, "role", (state.owner,))
 
+    def waits_for(self, change: Change, others: Mapping[Address, Change]) -> Iterable[Address]:
+        """A function that does not come with PostgreSQL may come with an extension of the same plan."""
+        after = change.after
+        if isinstance(after, WrapperState) and any(map(_not_built_in, (after.handler, after.validator))):
+            for address, other in others.items():
+                in_database = address.kind == "extension" and address.name[0] == change.address.name[0]
+                if in_database and other.action is Action.CREATE:
+                    yield address
+
     def judge(self, change: Change, context: Context) -> Judgement:
         before, after = change.before, change.after
         if change.action is Action.DELETE:
@@ -132,6 +141,10 @@ class ForeignDataWrapper(Kind):
 
 
 KIND = ForeignDataWrapper()
+
+
+def _not_built_in(function: object) -> bool:
+    return isinstance(function, tuple) and function[0] != "pg_catalog"
 
 
 def _function(spec: FunctionName | None) -> Function | Unmanaged:

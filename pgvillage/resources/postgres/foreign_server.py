@@ -23,7 +23,9 @@ from pgvillage.resources.postgres.options import (
     parse_options,
     plain_option_changes,
 )
-from pgvillage.resources.postgres.sql import ident, literal, step
+from pgvillage.resources.postgres.privilege_inventory import entries_of
+from pgvillage.resources.postgres.rights import cannot_become, lesser, not_ours
+from pgvillage.resources.postgres.sql import PUBLIC, ident, literal, step
 
 ORDER = 54
 
@@ -119,9 +121,9 @@ class Server(Kind):
 
     def judge(self, change: Change, context: Context) -> Judgement:
         if change.action is Action.DELETE:
-            return Judgement(Risk.DROP, drops=1)
+            return Judgement(Risk.DROP, drops=1, refused=not_ours(change, context))
         if change.action is Action.CREATE:
-            return Judgement(Risk.ADDITIVE, refused=_no_wrapper(change, context))
+            return Judgement(Risk.ADDITIVE, refused=_no_wrapper(change, context) or _no_usage(change, context))
         fixed = [f for f in change.fields if f.name in ("wrapper", "type")]
         refused = ""
         if fixed:
@@ -129,7 +131,7 @@ class Server(Kind):
                 f"{fixed[0].name} can't be changed in place ({fixed[0].before} -> {fixed[0].after}): drop the server "
                 "with its foreign tables (`ensure: absent`) and declare it again, or correct the manifest"
             )
-        return Judgement(Risk.CHANGE, refused=refused)
+        return Judgement(Risk.CHANGE, refused=refused or not_ours(change, context))
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:
@@ -161,6 +163,24 @@ def _settle(wish: State | None, live: State | None) -> State | None:
     known = live if isinstance(live, ServerState) else _DEFAULTS
     unsaid = {name: getattr(known, name) for name in _FIELDS if getattr(wish, name) is UNMANAGED}
     return replace(wish, **unsaid, extension=known.extension)
+
+
+def _no_usage(change: Change, context: Context) -> str:
+    """Making a server takes USAGE on its wrapper, which belongs to a superuser."""
+    me, after = lesser(context), change.after
+    database = change.address.name[0]
+    if me is None or not isinstance(after, ServerState) or after.wrapper is None:
+        return ""
+    for role in (*sorted(me.acts_as), me.role, PUBLIC):
+        held = context.snapshot.live.get(change.address._replace(kind="privilege", name=_usage_of(database, role)))
+        if any(after.wrapper in names for names in entries_of(held).values()):
+            return cannot_become(str(after.owner), context) if isinstance(after.owner, str) else ""
+    wrapper = quote_part(after.wrapper)
+    return f"needs USAGE on foreign-data wrapper {wrapper}: GRANT USAGE ON FOREIGN DATA WRAPPER … TO {me.role}"
+
+
+def _usage_of(database: str, role: str) -> tuple[str, ...]:
+    return ("foreignDataWrapper", database, role)
 
 
 def _brings(address: Address, change: Change, database: str) -> bool:

@@ -16,7 +16,15 @@ from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kin
 from pgvillage.estate.manifest.common import MemberOf, MembershipOptions
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.leavers import leavers, out_of_bounds
-from pgvillage.resources.postgres.membership_grantors import FIRST_SUPERUSER, GRANTORS_SINCE_16, Grantors
+from pgvillage.resources.postgres.membership_grantors import (
+    Granted,
+    grantor_out_of_reach,
+    in_their_name,
+    needs_their_name,
+    others_of,
+    takes,
+)
+from pgvillage.resources.postgres.rights import DATABASE_OWNER, cannot_administer, lesser
 from pgvillage.resources.postgres.sql import chunks, ident, idents, step
 
 ORDER = 20
@@ -24,12 +32,19 @@ _OPTIONS_SINCE = 16
 _NAMES_A_STATEMENT = 500
 
 _SQL = """
-SELECT g.rolname, m.rolname, bool_or(a.admin_option), {inherit}, {set}, {grantors}
+SELECT g.rolname, m.rolname, bool_or(a.admin_option), {options}
 FROM pg_catalog.pg_auth_members a
 JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
 JOIN pg_catalog.pg_roles m ON m.oid = a.member
+{grantors}
 GROUP BY g.rolname, m.rolname
 """
+# Who granted it, apart from the one in whose name our own statements are: a superuser's are the bootstrap superuser's.
+_GRANTED = """bool_or(a.inherit_option), bool_or(a.set_option),
+       pg_catalog.array_agg(o.rolname::text) FILTER (WHERE a.grantor <> u.oid), bool_or(a.grantor = u.oid)"""
+_GRANTORS = """LEFT JOIN pg_catalog.pg_roles o ON o.oid = a.grantor
+CROSS JOIN (SELECT CASE WHEN rolsuper THEN 10 ELSE oid END AS oid
+            FROM pg_catalog.pg_roles WHERE rolname = current_user) u"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +74,24 @@ class Membership(Kind):
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
         if capabilities.major >= _OPTIONS_SINCE:
-            text = _SQL.format(
-                inherit="bool_or(a.inherit_option)", set="bool_or(a.set_option)", grantors=GRANTORS_SINCE_16
-            )
+            text = _SQL.format(options=_GRANTED, grantors=_GRANTORS)
         else:
-            text = _SQL.format(inherit="NULL::boolean", set="NULL::boolean", grantors="NULL")
+            text = _SQL.format(options="NULL::boolean, NULL::boolean", grantors="")
         yield Query("membership", text)
 
     def parse(self, live: Live) -> Parsed:
         # A handful of distinct states serve thousands of memberships.
         shared: dict[tuple[bool, bool | None, bool | None], MembershipState] = {}
         states: dict[Address, State] = {}
-        grantors: dict[tuple[str, str], tuple[str, ...]] = {}
-        for group, member, *options, given_by in live.rows["membership"]:
-            if given_by and given_by != [FIRST_SUPERUSER]:
-                grantors[group, member] = tuple(given_by)
+        others: dict[Address, Granted] = {}
+        for group, member, *options in live.rows["membership"]:
             key = (options[0], options[1], options[2])
             state = shared.get(key) or shared.setdefault(key, MembershipState(*key))
-            states[Address(live.target, self.name, (group, member))] = state
-        return Parsed(states, inventory=Grantors(grantors))
+            address = Address(live.target, self.name, (group, member))
+            states[address] = state
+            if len(options) > len(key) and (granted := others_of(*options[len(key) :])):
+                others[address] = granted
+        return Parsed(states, inventory=others)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         snapshot, view = context.snapshot, context.view
@@ -98,11 +112,6 @@ class Membership(Kind):
     def needs(self, address: Address, state: State) -> Iterable[Address]:
         return (Address(address.target, "role", (name,)) for name in address.name)
 
-    def hindered(self, change: Change, others: Mapping[Address, Change], context: Context) -> str:
-        if change.action is not Action.DELETE and not _loses_admin(change):
-            return ""
-        return _grantors(context).in_the_way_of(change.address, others)
-
     def waits_for(self, change: Change, others: Mapping[Address, Change]) -> Iterable[Address]:
         """Whoever is shut out is shut out first: no trouble with a membership may hold up that."""
         if change.action is not Action.DELETE:
@@ -120,39 +129,48 @@ class Membership(Kind):
         return 1
 
     def judge(self, change: Change, context: Context) -> Judgement:
+        refused = _beyond_us(change, context)
         if change.action is Action.CREATE:
-            return Judgement(Risk.ADDITIVE)
+            return Judgement(Risk.ADDITIVE, refused=refused)
         if change.action is Action.DELETE:
-            return Judgement(Risk.ACCESS, revokes=1)
+            return Judgement(Risk.ACCESS, revokes=1, refused=refused)
         loses = any(f.before and not f.after for f in change.fields)
-        return Judgement(Risk.ACCESS if loses else Risk.CHANGE, revokes=int(loses))
+        return Judgement(Risk.ACCESS if loses else Risk.CHANGE, revokes=int(loses), refused=refused)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         inherits = _inherits(context)
-        given = _grantors(context)
         grants: dict[tuple[str, str], list[Change]] = defaultdict(list)
-        revokes: dict[tuple[str, str], list[Change]] = defaultdict(list)
+        revokes: dict[str, list[Change]] = defaultdict(list)
+        coming = {change.address: change.after for change in changes}
         for change in changes:
             group = change.address.name[0]
-            if change.action is Action.DELETE:
-                for grantor in given.of(change.address):
-                    revokes[group, grantor].append(change)
+            if needs_their_name(change, context):
+                yield from in_their_name(change, context, coming)
+            elif change.action is Action.DELETE:
+                revokes[group].append(change)
             elif _loses_admin(change) and _no_options(change.after):
                 yield step(
                     change.address, f"REVOKE ADMIN OPTION FOR {ident(group)} FROM {ident(change.address.name[1])}"
                 )
             else:
-                options = _with(change, inherits.get(change.address.name[1], True))
-                for grantor in given.of(change.address):
-                    grants[group, options + _granted_by(grantor, context)].append(change)
-        for group, grantor in sorted(revokes, key=lambda pair: -given.depth(*pair)):
-            found = revokes[group, grantor]
-            yield from _merged(found, f"REVOKE {ident(group)} FROM ", _granted_by(grantor, context))
+                grants[group, _with(change, inherits.get(change.address.name[1], True))].append(change)
+        for group, found in revokes.items():
+            yield from _merged(found, f"REVOKE {ident(group)} FROM ", "")
         for (group, options), found in grants.items():
             yield from _merged(found, f"GRANT {ident(group)} TO ", options)
 
 
 KIND = Membership()
+
+
+def _beyond_us(change: Change, context: Context) -> str:
+    group, member = change.address.name
+    if group == DATABASE_OWNER and change.after is not None:
+        return f"{group} has one member, which is the owner of the database: set the owner instead"
+    me = lesser(context)
+    if me and member == me.role and takes(change):
+        return f"{quote_part(member)} is protected: it is the role PgVillage connects as"
+    return cannot_administer(group, context) or grantor_out_of_reach(change, context)
 
 
 _PLAIN = MembershipState(admin=False, inherit=UNMANAGED, set=UNMANAGED)
@@ -218,11 +236,15 @@ def _undeclared(desired: Desired, context: Context) -> Desired:
     unknown = _unknown_groups(view)
     members = (view.declared_roles | set(gone)) - context.once(out_of_bounds)
     taboo = view.declared_roles - members
+    me = context.capabilities
+    ours = me.role if me and not me.superuser else ""
     found: Desired = {}
     for address in context.snapshot.live:
         if address.kind != "membership" or address in desired:
             continue
         group, member = address.name
+        if member == ours:
+            continue  # from 16 on who makes a role is a member of it, to administer it
         if group in unknown or member in taboo or group == member:
             continue
         if member not in members and group not in exact_groups:
@@ -253,9 +275,11 @@ def _unknown_groups(view: ClusterView) -> set[str]:
 def _foreign_members(resolved: Desired, context: Context) -> list[Finding]:
     """Members of our groups that no manifest names: left alone, but a person should know."""
     ours = {g.document.role for g in context.view.groups} - set(context.view.people.unanswered)
+    connected = context.capabilities.role if context.capabilities else ""
     foreign: dict[str, list[str]] = defaultdict(list)
     for address in context.snapshot.live:
-        if address.kind == "membership" and address not in resolved and address.name[0] in ours:
+        stays = address.kind == "membership" and address not in resolved and address.name[0] in ours
+        if stays and address.name[1] != connected:
             foreign[address.name[0]].append(quote_part(address.name[1]))
     return [
         Finding(
@@ -266,17 +290,6 @@ def _foreign_members(resolved: Desired, context: Context) -> list[Finding]:
         )
         for group, names in sorted(foreign.items())
     ]
-
-
-def _grantors(context: Context) -> Grantors:
-    found = context.snapshot.inventory.get("membership")
-    return found if isinstance(found, Grantors) else Grantors({})
-
-
-def _granted_by(grantor: str, context: Context) -> str:
-    """Since PostgreSQL 16 a grant is its grantor's; without a word it is ours, or the first superuser's."""
-    ours = context.capabilities.role if context.capabilities and not context.capabilities.superuser else ""
-    return "" if grantor in (FIRST_SUPERUSER, ours) else f" GRANTED BY {ident(grantor)}"
 
 
 def _loses_admin(change: Change) -> bool:

@@ -1,49 +1,102 @@
-"""Who made whom a member: since PostgreSQL 16 a membership belongs to its grantor, and goes with what that one has."""
+"""From PostgreSQL 16 on a membership belongs to who granted it: what others granted is taken back in their name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Action, Change
+from pgvillage.core.state import State
+from pgvillage.core.step import Step
+from pgvillage.engine.kind import Context
+from pgvillage.resources.postgres.rights import lesser
+from pgvillage.resources.postgres.sql import ident, step
 
-FIRST_SUPERUSER = ""  # the one that initdb made: what superusers grant is granted by it
-GRANTORS_SINCE_16 = """pg_catalog.array_agg(
-  CASE WHEN a.grantor = 10 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantor)::text END)"""
+
+class Granted(NamedTuple):
+    """`others` granted it besides or instead of us: the account we connect as, or for a superuser the bootstrap one."""
+
+    others: tuple[str, ...]
+    by_us: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Grantors:
-    """By group and member; what the first superuser alone gave is not listed."""
+Grants = Mapping[Address, Granted]
 
-    by_membership: Mapping[tuple[str, str], tuple[str, ...]]
 
-    def of(self, address: Address) -> tuple[str, ...]:
-        return self.by_membership.get((address.name[0], address.name[1]), (FIRST_SUPERUSER,))
+def grants_of(context: Context) -> Grants:
+    """Only memberships that somebody else granted are in it."""
+    found = context.snapshot.inventory.get("membership")
+    return found if isinstance(found, dict) else {}
 
-    def depth(self, group: str, grantor: str) -> int:
-        """How many hands a grant has gone through: the last ones have to be revoked first."""
-        hands, seen = 0, {grantor}
-        while grantor != FIRST_SUPERUSER:
-            hands += 1
-            # PostgreSQL allows no circle; a role that was dropped meanwhile ends the chain
-            upwards = [g for g in self.by_membership.get((group, grantor), (FIRST_SUPERUSER,)) if g not in seen]
-            grantor = upwards[0] if upwards else FIRST_SUPERUSER
-            seen.add(grantor)
-        return hands
 
-    def in_the_way_of(self, address: Address, others: Mapping[Address, Change]) -> str:
-        """Who was made a member by this member, and stays one: PostgreSQL refuses to take the right from it then."""
-        group, member = address.name
-        for (other_group, other), grantors in sorted(self.by_membership.items()):
-            if other_group != group or member not in grantors:
-                continue
-            change = others.get(address._replace(name=(group, other)))
-            if change is None or change.action is not Action.DELETE:
-                names = quote_part(other), quote_part(member), quote_part(group)
-                return (
-                    "{0} was made a member of {2} by {1}, and PostgreSQL refuses while it is one: grant it anew by "
-                    "hand, or revoke it (REVOKE {2} FROM {1} CASCADE)"
-                ).format(*names)
+def passed_on(address: Address, context: Context) -> list[Address]:
+    """Memberships in the same role that this member granted, and that would go with its own."""
+    group, member = address.name
+    return sorted(a for a, g in grants_of(context).items() if a.name[0] == group and member in g.others)
+
+
+def takes(change: Change) -> bool:
+    """Does somebody lose something that another grantor's row would keep?"""
+    return change.action is Action.DELETE or any(f.before and not f.after for f in change.fields)
+
+
+def grantor_out_of_reach(change: Change, context: Context) -> str:
+    """A lesser account takes back what it granted, or a role whose privileges it has."""
+    me, granted = lesser(context), grants_of(context).get(change.address)
+    if me is None or granted is None or not takes(change):
         return ""
+    for grantor in granted.others:
+        if grantor not in me.acts_as:
+            who = quote_part(grantor)
+            return f"the membership was granted by {who}: only {who}, its members and superusers take it back"
+    return ""
+
+
+def in_their_name(change: Change, context: Context, coming: Mapping[Address, State | None]) -> Iterator[Step]:
+    """The statements of a loss that plain REVOKE and GRANT would not bring about; nothing where they do.
+
+    `coming` is what the changes of this plan make of memberships. What the member passed on is granted by us first,
+    unless it goes too: CASCADE then takes nothing away that stays.
+    """
+    address, granted = change.address, grants_of(context).get(change.address)
+    options = all_options(change.after)
+    stay = {a: coming.get(a, context.snapshot.live.get(a)) for a in passed_on(address, context)}
+    cascade = " CASCADE" if stay else ""
+    group, member = map(ident, address.name)
+    for other, state in stay.items():
+        if state is not None:
+            yield step(address, f"GRANT {group} TO {ident(other.name[1])}{all_options(state)}")
+    goes = change.action is Action.DELETE
+    if not goes and granted is not None:
+        yield step(address, f"GRANT {group} TO {member}{options}")
+    if granted is None or granted.by_us:
+        if goes:
+            yield step(address, f"REVOKE {group} FROM {member}{cascade}")
+        elif granted is None:
+            lost = [f.name for f in change.fields if f.before and not f.after]
+            for name in lost:
+                yield step(address, f"REVOKE {name.upper()} OPTION FOR {group} FROM {member}{cascade}")
+            yield step(address, f"GRANT {group} TO {member}{options}")
+    for grantor in granted.others if granted else ():
+        yield step(address, f"REVOKE {group} FROM {member} GRANTED BY {ident(grantor)}{cascade}")
+
+
+def all_options(state: State | None) -> str:
+    """Every option with its value, as a new grantor's row needs them."""
+    words = [
+        f"{name.upper()} {'TRUE' if getattr(state, name) else 'FALSE'}"
+        for name in ("admin", "inherit", "set")
+        if isinstance(getattr(state, name, None), bool)
+    ]
+    return f" WITH {', '.join(words)}" if words else ""
+
+
+def needs_their_name(change: Change, context: Context) -> bool:
+    """Is this one of the few whose grantor matters?"""
+    return takes(change) and (change.address in grants_of(context) or bool(passed_on(change.address, context)))
+
+
+def others_of(names: Sequence[str] | None, by_us: bool | None) -> Granted | None:
+    """From a row: None where nobody else granted."""
+    return Granted(tuple(sorted(names)), bool(by_us)) if names else None

@@ -16,6 +16,7 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.row_security import OwnershipSpec
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.rights import belongs_to, cannot_become, lesser, owners_out_of_reach
 from pgvillage.resources.postgres.sql import ident, qualified, step
 
 ORDER = 60
@@ -156,7 +157,8 @@ class Ownership(Kind):
 
     def judge(self, change: Change, context: Context) -> Judgement:
         """An owner may do anything with an object, and loses that."""
-        return Judgement(Risk.ACCESS, Impact(lock="ACCESS EXCLUSIVE on each object, for a moment"))
+        impact = Impact(lock="ACCESS EXCLUSIVE on each object, for a moment")
+        return Judgement(Risk.ACCESS, impact, refused=_beyond_us(change, context))
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         inventory = context.snapshot.inventory.get(self.name)
@@ -171,6 +173,14 @@ class Ownership(Kind):
 
 
 KIND = Ownership()
+
+
+def _beyond_us(change: Change, context: Context) -> str:
+    me = lesser(context)
+    if me is None or not isinstance(change.before, OwnershipState):
+        return ""
+    owner = owners_out_of_reach(change.before.strangers, change.address.name[0], context)
+    return belongs_to(owner, me) if owner else cannot_become(change.address.name[2], context)
 
 
 def _rules(view: ClusterView) -> Iterable[tuple[str, int, OwnershipSpec]]:

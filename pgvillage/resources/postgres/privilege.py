@@ -26,6 +26,7 @@ from pgvillage.resources.postgres.privilege_inventory import (
     place_of,
 )
 from pgvillage.resources.postgres.privilege_queries import privilege_queries
+from pgvillage.resources.postgres.privilege_reach import not_ours_to_grant
 from pgvillage.resources.postgres.privilege_resolve import Resolver, at_creation
 from pgvillage.resources.postgres.privilege_sql import Difference, privilege_steps
 from pgvillage.resources.postgres.privilege_wishes import wishes
@@ -91,6 +92,7 @@ class Privilege(Kind):
         )
         lost = revoked - kept
         refused = _out_of_reach(change.address, pairs, context) if lost else ""
+        refused = refused or not_ours_to_grant(change.address, pairs, context)
         return Judgement(Risk.ACCESS if lost else Risk.ADDITIVE, revokes=lost, refused=refused)
 
     def hindered(self, change: Change, others: Mapping[Address, Change], context: Context) -> str:
@@ -150,19 +152,19 @@ def _passed_on_words(place: Place, role: str, grantee: str, privilege: str, obje
 
 
 # Classes whose objects are made by a kind of their own, and may be made in the same plan.
-_KIND_OF = {
-    "tablespace": "tablespace",
-    "foreignDataWrapper": "foreign-data-wrapper",
-    "foreignServer": "server",
-    "language": "extension",
+_KINDS_OF = {
+    "tablespace": ("tablespace",),
+    "foreignDataWrapper": ("foreign-data-wrapper", "extension"),
+    "foreignServer": ("server",),
+    "language": ("extension",),
 }
 
 
 def _made_by_kinds(address: Address, state: State) -> Iterable[Address]:
     object_class, database, _ = place_of(address)
-    kind = _KIND_OF.get(object_class)
-    for name in frozenset[str]().union(*entries_of(state).values()) if kind else ():
-        yield Address(address.target, kind or "", (database, name) if database else (name,))
+    kinds = _KINDS_OF.get(object_class, ())
+    for name in frozenset[str]().union(*entries_of(state).values()) if kinds else ():
+        yield from (Address(address.target, kind, (database, name) if database else (name,)) for kind in kinds)
 
 
 def differences(before: Mapping[str, frozenset[str]], after: State | None) -> Iterator[Difference]:

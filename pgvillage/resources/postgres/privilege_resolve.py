@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Protocol
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Resource, Source
 from pgvillage.core.plan import Finding
 from pgvillage.core.state import State
 from pgvillage.engine.kind import Context, Desired
-from pgvillage.estate.manifest.database import DatabaseFields
+from pgvillage.estate.manifest.database import DatabaseFields, ExtensionSpec
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege, public_at_creation
 from pgvillage.resources.postgres.leavers import out_of_bounds
 from pgvillage.resources.postgres.privilege_inventory import (
@@ -34,6 +35,17 @@ _LANGUAGES_OF_A_NEW_DATABASE = frozenset({"plpgsql", "sql"})
 _CLASS_WORDS = {
     "foreignDataWrapper": "foreign data wrapper", "foreignServer": "foreign server", "largeObject": "large object",
 }  # fmt: skip
+
+
+class _Made(Protocol):
+    """A manifest's part for something that has privileges."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def owner(self) -> str | None: ...
+    @property
+    def ensure(self) -> str: ...
 
 
 class Resolver:
@@ -63,7 +75,9 @@ class Resolver:
     def _settle(self, address: Address, resource: Resource) -> tuple[PrivilegeState | None, list[str]]:
         live = self._context.snapshot.live.get(address)
         place, grantee = place_of(address), address.name[-1]
-        state, missing = resolve_one(resource, address, self._owned(address), self._inventory, self._major)
+        coming = self._made_in_this_plan(place)
+        mine = self._owned(address) | {name for name, owner in coming.items() if owner == grantee}
+        state, missing = resolve_one(resource, address, mine, self._inventory, self._major, coming.keys())
         if grantee != PUBLIC:
             state = _with(state, self._brought(address, live))
             if place[0] not in self._covered:
@@ -144,6 +158,33 @@ class Resolver:
     def _coming(self) -> Mapping[str, set[str]]:
         databases = self._context.view.databases
         return {d.name: {s.name for s in d.spec.schemas if s.ensure == "present"} for d in databases}
+
+    def _made_in_this_plan(self, place: Place) -> Mapping[str, str | None]:
+        """What a kind of its own, or an extension, brings before privileges are granted; with the owner it gets."""
+        known = self._inventory.names.get(place, frozenset())
+        database = self._databases.get(place[1])
+        made: Sequence[_Made] = ()
+        if place[0] == "tablespace":
+            made = self._context.view.cluster.spec.tablespaces
+        elif database is None or database.ensure == "absent":
+            return {}
+        elif place[0] == "foreignDataWrapper":
+            made = database.foreign_data_wrappers
+        elif place[0] == "foreignServer":
+            made = database.foreign_servers
+        found = dict.fromkeys(self._by_extensions(place))
+        found |= {each.name: each.owner for each in made if each.ensure == "present"}
+        return {name: owner for name, owner in found.items() if name not in known}
+
+    def _by_extensions(self, place: Place) -> Iterable[str]:
+        """Wrappers and languages have the name of the extension that brings them; one that ends in u is not trusted."""
+        if place[0] not in ("foreignDataWrapper", "language"):
+            return ()
+        live, target = self._context.snapshot.live, self._context.view.name
+        specs = [ExtensionSpec(name=e) if isinstance(e, str) else e for e in self._databases[place[1]].extensions]
+        names = [e.name for e in specs if e.ensure == "present"]
+        new = [name for name in names if Address(target, "extension", (place[1], name)) not in live]
+        return [name for name in new if place[0] != "language" or not name.endswith("u")]
 
     def _owned(self, address: Address) -> frozenset[str]:
         """What of a place is or will be the grantee's own."""
@@ -234,16 +275,21 @@ def at_creation(address: Address, inventory: Inventory, major: int) -> Mapping[s
 
 
 def resolve_one(
-    resource: Resource, address: Address, mine: frozenset[str], inventory: Inventory, major: int
+    resource: Resource,
+    address: Address,
+    mine: frozenset[str],
+    inventory: Inventory,
+    major: int,
+    coming: Collection[str] = (),
 ) -> tuple[PrivilegeState | None, list[str]]:
     """`all tables` becomes the tables there are; an owner's own rights are left out, they need no grant.
 
-    Unless the owner took them from itself: then what is declared is given back.
+    Unless the owner took them from itself: then what is declared is given back. `coming` is made in the same plan.
     """
     place = place_of(address)
     if place[0] == "parameter" and major < PARAMETERS_SINCE:
         return None, [f"PostgreSQL {major} has no privileges on parameters: left out"]
-    whole = _whole(place, entries_of(resource.state), inventory)
+    whole = _whole(place, entries_of(resource.state), inventory) | frozenset(coming)
     grantable = whole - mine if mine else whole
     forgone = inventory.forgone.get((place, address.name[-1]), {}) if mine else {}
     possible = every_privilege(place[0], major)

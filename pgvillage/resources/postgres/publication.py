@@ -20,6 +20,7 @@ from pgvillage.resources.postgres.existing import missing_relations
 from pgvillage.resources.postgres.expression import settled_expression
 from pgvillage.resources.postgres.expression_tokens import expression_fault
 from pgvillage.resources.postgres.publication_sql import alter_statements, create_statement
+from pgvillage.resources.postgres.rights import lesser, not_ours, table_out_of_reach
 from pgvillage.resources.postgres.sql import ident, step
 
 ORDER = 80
@@ -109,9 +110,9 @@ class Publication(Kind):
 
     def judge(self, change: Change, context: Context) -> Judgement:
         if change.action is Action.DELETE:
-            return Judgement(Risk.DROP, drops=1)
+            return Judgement(Risk.DROP, drops=1, refused=not_ours(change, context))
         risk = Risk.ADDITIVE if change.action is Action.CREATE else Risk.CHANGE
-        return Judgement(risk, refused=_refused(change, context))
+        return Judgement(risk, refused=_refused(change, context) or _beyond_us(change, context))
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:
@@ -187,6 +188,18 @@ def _settled_filters(
         tables[name] = _described(table.get("columns"), where)
         findings += [finding] if finding else []
     return replace(state, tables=tables), findings
+
+
+def _beyond_us(change: Change, context: Context) -> str:
+    before, after = change.before, change.after
+    assert isinstance(after, PublicationState)
+    old = before if isinstance(before, PublicationState) else PublicationState()
+    if lesser(context) and (after.schemas - old.schemas or (after.all_tables and not old.all_tables)):
+        return "only a superuser may publish all tables, or all of a schema: list the tables, or connect as one"
+    lacking = not_ours(change, context)
+    for schema, table in map(split_name, after.tables.keys() - old.tables.keys()):
+        lacking = lacking or table_out_of_reach(change.address.name[0], schema, table, context)
+    return lacking
 
 
 def _refused(change: Change, context: Context) -> str:

@@ -24,6 +24,7 @@ from pgvillage.resources.postgres.drop_role import drop_steps, what_becomes, why
 from pgvillage.resources.postgres.holdings import Holdings, RolesSeen, holdings_of, holdings_query
 from pgvillage.resources.postgres.leavers import clock_words, is_due, leavers, out_of_bounds
 from pgvillage.resources.postgres.password import NEW, UNKNOWN, md5_finding, no_password, settle, unseen_finding
+from pgvillage.resources.postgres.rights import role_refusal
 from pgvillage.resources.postgres.sql import chunks, ident, literal, step
 
 ORDER = 10
@@ -160,7 +161,8 @@ class Role(Kind):
         refused = _protected(change, context)
         before, after = change.before, change.after
         if change.action is Action.DELETE:
-            return Judgement(Risk.DROP, drops=1, refused=refused)
+            return Judgement(Risk.DROP, drops=1, refused=refused or role_refusal(change, context))
+        refused = refused or role_refusal(change, context)
         if not isinstance(before, RoleState):
             return Judgement(Risk.ADDITIVE, refused=refused)
         assert isinstance(after, RoleState)

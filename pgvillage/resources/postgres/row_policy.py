@@ -18,6 +18,7 @@ from pgvillage.resources.postgres.as_it_is import comment_on, filled_in
 from pgvillage.resources.postgres.existing import missing_relations
 from pgvillage.resources.postgres.expression import settled_expression
 from pgvillage.resources.postgres.expression_tokens import expression_fault
+from pgvillage.resources.postgres.rights import table_out_of_reach
 from pgvillage.resources.postgres.sql import PUBLIC, grantee, ident, qualified, step
 
 ORDER = 75
@@ -97,9 +98,11 @@ class RowPolicy(Kind):
 
     def judge(self, change: Change, context: Context) -> Judgement:
         """A permissive policy gives rows and a restrictive one takes them, so neither coming nor going is harmless."""
+        database, schema, table, _ = change.address.name
+        beyond_us = table_out_of_reach(database, schema, table, context)
         if change.action is Action.DELETE:
-            return Judgement(Risk.DROP, drops=1)
-        return Judgement(Risk.ACCESS, refused=_refused(change, context))
+            return Judgement(Risk.DROP, drops=1, refused=beyond_us)
+        return Judgement(Risk.ACCESS, refused=_refused(change, context) or beyond_us)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:

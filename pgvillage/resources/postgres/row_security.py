@@ -14,6 +14,7 @@ from pgvillage.engine.kind import Capabilities, Context, Judgement, Kind, Live, 
 from pgvillage.estate.manifest.qualified_name import join_name, split_name
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources.postgres.existing import missing_relations
+from pgvillage.resources.postgres.rights import table_out_of_reach
 from pgvillage.resources.postgres.sql import qualified, step
 
 ORDER = 76  # after the policies: a table without any shows nothing to anybody
@@ -77,6 +78,8 @@ class RowSecurity(Kind):
         if change.action is Action.CREATE:
             refused = missing_relations(change.address, [join_name(*change.address.name[1:])], (), context)
             refused = refused or "row security is for tables, and this is none"
+        database, schema, table = change.address.name
+        refused = refused or table_out_of_reach(database, schema, table, context)
         return Judgement(Risk.ACCESS, impact, refused=refused)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:

@@ -12,6 +12,7 @@ from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.rights import not_ours
 from pgvillage.resources.postgres.sql import ident, literal, step
 
 ORDER = 40
@@ -77,11 +78,11 @@ class Schema(Kind):
 
     def judge(self, change: Change, context: Context) -> Judgement:
         if change.action is Action.CREATE:
-            return Judgement(Risk.ADDITIVE)
+            return Judgement(Risk.ADDITIVE, refused=not_ours(change, context))
         if change.action is Action.DELETE:
             refused = f"{quote_part(change.address.name[1])} is protected" if change.address.name[1] == "public" else ""
-            return Judgement(Risk.DROP, drops=1, refused=refused)
-        return Judgement(Risk.CHANGE)
+            return Judgement(Risk.DROP, drops=1, refused=refused or not_ours(change, context))
+        return Judgement(Risk.CHANGE, refused=not_ours(change, context))
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:

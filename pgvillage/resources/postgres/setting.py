@@ -16,6 +16,7 @@ from pgvillage.estate.manifest.common import Scalar, text_of
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.guc import Guc, canonical_value, parse_config, problem, value_sql
 from pgvillage.resources.postgres.leavers import out_of_bounds
+from pgvillage.resources.postgres.rights import belongs_to, can_act_as, cannot_administer, lesser
 from pgvillage.resources.postgres.sql import ident, step
 
 ORDER = 60
@@ -95,7 +96,8 @@ class Setting(Kind):
         wrong = [
             problem(gucs.get(f.name.lower()), f.name, f.after) for f in change.fields if gucs and f.after is not None
         ]
-        return Judgement(Risk.CHANGE, refused="; ".join(filter(None, wrong)))
+        refused = "; ".join(filter(None, wrong)) or _beyond_us(change, context, gucs)
+        return Judgement(Risk.CHANGE, refused=refused)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:
@@ -109,6 +111,23 @@ class Setting(Kind):
 
 
 KIND = Setting()
+
+
+def _beyond_us(change: Change, context: Context, gucs: Mapping[str, Guc]) -> str:
+    me = lesser(context)
+    if me is None:
+        return ""
+    for entry in change.fields:
+        guc = gucs.get(entry.name.lower())
+        if guc is not None and guc.context in ("superuser", "superuser-backend"):
+            return f"only a superuser may set {entry.name}"
+    subjects = _subjects(change.address)
+    if role := subjects.get("role"):
+        return "" if role == me.role else cannot_administer(role, context)
+    database = subjects["database"]
+    live = context.snapshot.live.get(change.address._replace(kind="database", name=(database,)))
+    owner = getattr(live, "owner", None)
+    return "" if can_act_as(owner, database, context) else belongs_to(owner, me)
 
 
 def _wish(view: ClusterView, role: str, database: str, settings: Mapping[str, Scalar], source: Source) -> Resource:

@@ -17,6 +17,7 @@ from pgvillage.estate.manifest.replication import SubscriptionSpec
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources.postgres.as_it_is import filled_in, owned_by
 from pgvillage.resources.postgres.conninfo import ConnInfo
+from pgvillage.resources.postgres.rights import lesser, not_ours
 from pgvillage.resources.postgres.subscription_sql import SINCE, subscription_steps
 
 ORDER = 90
@@ -128,9 +129,9 @@ class Subscription(Kind):
 
     def judge(self, change: Change, context: Context) -> Judgement:
         if change.action is Action.DELETE:
-            return Judgement(Risk.DROP, drops=1)
+            return Judgement(Risk.DROP, drops=1, refused=not_ours(change, context))
         risk = Risk.ADDITIVE if change.action is Action.CREATE else Risk.CHANGE
-        return Judgement(risk, refused=_refused(change, context))
+        return Judgement(risk, refused=_refused(change, context) or _beyond_us(change, context))
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:
@@ -215,6 +216,17 @@ def _parting(resource: Resource, live: SubscriptionState) -> list[Finding]:
         "gone for good, first ALTER SUBSCRIPTION … DISABLE, then … SET (slot_name = NONE); the slot then stays there"
     )
     return [Finding("info", text, resource.address)]
+
+
+_CREATOR, _CREATOR_SINCE = "pg_create_subscription", 16
+
+
+def _beyond_us(change: Change, context: Context) -> str:
+    me = lesser(context)
+    if me and change.before is None and _CREATOR not in me.acts_as:
+        also = f", or a member of {_CREATOR}," if me.major >= _CREATOR_SINCE else ""
+        return f"only a superuser{also} may create a subscription"
+    return not_ours(change, context)
 
 
 def _refused(change: Change, context: Context) -> str:

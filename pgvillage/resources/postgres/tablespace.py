@@ -14,6 +14,7 @@ from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kin
 from pgvillage.estate.manifest.storage import TablespaceSpec
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.postgres.options import comment_steps, parse_options
+from pgvillage.resources.postgres.rights import not_ours
 from pgvillage.resources.postgres.sql import ident, literal, step
 
 ORDER = 25
@@ -76,11 +77,15 @@ class Tablespace(Kind):
         name = change.address.name[0]
         if change.action is Action.DELETE:
             refused = f"{quote_part(name)} is protected: it is PostgreSQL's own" if name in _OWN else ""
+            refused = refused or not_ours(change, context)
             return Judgement(Risk.DROP, drops=1, refused=refused)
         if change.action is Action.CREATE:
             return Judgement(Risk.ADDITIVE, refused=_uncreatable(change, context))
         moved = [f for f in change.fields if f.name == "location"]
-        return Judgement(Risk.CHANGE, refused=_immovable(name, moved[0].before, moved[0].after) if moved else "")
+        return Judgement(
+            Risk.CHANGE,
+            refused=_immovable(name, moved[0].before, moved[0].after) if moved else not_ours(change, context),
+        )
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         for change in changes:
