@@ -104,7 +104,9 @@ def fields_worth_showing(change: Change) -> list[FieldChange]:
             change.address.kind, {}
         )
         return [
-            f for f in change.fields if f.after is not None and getattr(change.after, f.name, f) != usual.get(f.name)
+            f
+            for f in change.fields
+            if f.after not in (None, {}, (), frozenset()) and getattr(change.after, f.name, f) != usual.get(f.name)
         ]
     if change.action is Action.DELETE and not change.address.kind.endswith("privilege"):
         return []

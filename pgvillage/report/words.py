@@ -153,6 +153,12 @@ _TITLES: Mapping[str, Callable[..., str]] = {
     "user-mapping": lambda database, server, role: (
         f"user mapping of {_grantee(role)} on server {_dotted((database, server))}"
     ),
+    "publication": lambda database, name: f"publication {show_name(name)} in {show_name(database)}",
+    "subscription": lambda database, name: f"subscription {show_name(name)} in {show_name(database)}",
+    "event-trigger": lambda database, name: f"event trigger {show_name(name)} in {show_name(database)}",
+    "row-security": lambda *table: f"row security of {_dotted(table)}",
+    "policy": lambda *table_and_name: f"policy {show_name(table_and_name[-1])} on {_dotted(table_and_name[:-1])}",
+    "ownership": lambda database, schema, owner: f"ownership of {show_name(owner)} in {_dotted((database, schema))}",
     "slot": lambda name: f"replication slot {show_name(name)}",
     "setting": _setting,
     "privilege": _privileges,
@@ -194,6 +200,8 @@ def field_line(change: Change, field: FieldChange, arrow: str = "->") -> str:
     before, after = field.before or frozenset(), field.after or frozenset()
     if change.address.kind == "privilege" and isinstance(before, frozenset) and isinstance(after, frozenset):
         return f"{name}: {_objects(change, before, after)}"
+    if change.address.kind == "ownership":
+        return f"belongs to {name}: {show_value(before)}"
     if change.before is None or change.after is None:
         return f"{name}: {show_value(field.before if change.after is None else field.after)}"
     return f"{name}: {show_value(field.before)} {arrow} {show_value(field.after)}"
