@@ -57,6 +57,7 @@ _QUIET = {
     "pgaudit.log": "none",
 }
 _LOUD = "the account may not switch statement logging off: secrets may be in the server's log"
+_SET = "SELECT pg_catalog.set_config(%s, %s, false)"
 # One statement for all of them, until the transaction's end or the next of its kind.
 _SET_LOCAL = "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
 
@@ -189,21 +190,23 @@ class PostgresWriter:
         import psycopg
 
         try:
-            if step.secret:
-                await self._hush(connection)
+            usual = await self._hush(connection) if step.secret else {}
             await connection.execute(self._text(connection, step).encode())
+            for name, value in usual.items():
+                await connection.execute(_SET, (name, value))
         except psycopg.Error as error:
             raise _failure(step, error) from None
         if step.everywhere:
             await self._on_standbys(connection, step)
 
-    async def _hush(self, connection: Connection) -> None:
-        """The rest of this session, which is for one statement outside transactions, goes unlogged."""
+    async def _hush(self, connection: Connection) -> dict[str, str]:
+        """From now on this session goes unlogged; what the settings were, or nothing where we may not change them."""
         usual = await self._usual_logging(connection)
         if not usual:
             self.notes.append(_LOUD)
         for name in usual:
-            await connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, _QUIET[name]))
+            await connection.execute(_SET, (name, _QUIET[name]))
+        return usual
 
     async def _on_standbys(self, connection: Connection, step: SqlStep) -> None:
         """The same statement on each standby among the hosts; one that can't be reached is said, not passed over."""
