@@ -95,6 +95,8 @@ def samba_ad(folder: Path, *ldif: str) -> Iterator[SambaAd]:
             yield SambaAd(address, ca, database, process)
         finally:
             stop(process)
+            assert process.stdin is not None
+            process.stdin.close()
 
 
 def _answers(address: str) -> bool:
