@@ -16,11 +16,12 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgvillage.clients.ldap import ask_directory
+from pgvillage.clients.ldap import ask_directory, visit_directory
 from pgvillage.clients.ldap_dn import dn_key
 from pgvillage.core.lookup import GroupAnswer, GroupQuery, Member, Unanswered
 from pgvillage.settings import Directory
 from tests.servers import free_port
+from tests.servers.dns import dns_server
 from tests.servers.slapd import (
     ADMIN,
     PASSWORD,
@@ -431,6 +432,35 @@ async def test_a_certificate_of_an_unknown_authority(tls_server: Slapd, tmp_path
         assert "the server's certificate was refused" in reason
         assert named in reason
         assert "set `ca`" in reason
+
+
+@pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
+async def test_servers_that_the_dns_names(tls_server: Slapd, ca: Path, bind: dict[str, Any], scheme: str) -> None:
+    port = tls_server.port if scheme == "ldap" else tls_server.tls_port
+    records = [f"2 0 {port} localhost.", f"1 0 {free_port()} localhost."]
+    with dns_server({f"_{scheme}._tcp.localhost": records}) as resolver:
+        where = {"srv": "localhost", "resolver": resolver, "base": SUFFIX, "ca": ca, "bind": bind, "timeout": 5}
+        visit = await visit_directory("corp", Directory.model_validate(where), [query("fifty")])
+    [answer] = visit.answers.values()
+    assert isinstance(answer, GroupAnswer), answer
+    assert len(answer.members) == 50
+    assert visit.uri == f"{scheme}://localhost:{port}"
+    assert visit.tls is not None
+    assert len(visit.failed) == 1
+    assert "connection refused" in visit.failed[0]
+
+
+async def test_a_certificate_that_is_not_for_the_name_in_the_dns(
+    authority: trustme.CA, ca: Path, tmp_path: Path
+) -> None:
+    issued = authority.issue_cert("127.0.0.1", "ldap.example.test")
+    with (
+        slapd(tmp_path / "db", data(), certificate=certificate(tmp_path / "certificate", issued)) as server,
+        dns_server({"_ldaps._tcp.localhost": [f"0 0 {server.tls_port} localhost."]}) as resolver,
+    ):
+        where = {"srv": "localhost", "resolver": resolver, "base": SUFFIX, "ca": ca, "timeout": 5}
+        reason = await unanswered(Directory.model_validate(where), query("fifty"))
+    assert "expected a valid one for localhost" in reason
 
 
 @pytest.mark.parametrize("kind", ["expired", "mismatch"])
