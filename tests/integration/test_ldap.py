@@ -35,6 +35,7 @@ from tests.servers.slapd import (
     record,
     slapd,
 )
+from tests.servers.tcp_cut import cut_after
 
 ODD = [
     "Müller, Jürgen", 'a "quoted" name', "#hash", "plus+plus", "back\\slash", " led and trailed ", "star*(paren)",
@@ -343,6 +344,19 @@ async def test_a_server_that_never_answers(server: Slapd) -> None:
         answer = await answered(plain(server, uris=[silent, server.uri], timeout=0.3), query("fifty"))
         assert len(answer.members) == 50
         assert time.monotonic() - started < 5
+
+
+async def test_an_answer_that_is_cut_is_none_wherever_it_is_cut(server: Slapd, bind: dict[str, Any]) -> None:
+    asked = query("one", "mail", nested=True)
+    with cut_after(server.port) as whole:
+        everybody = await answered(plain(server, uris=[whole.uri], bind=bind, timeout=2), asked)
+    [count] = whole.passed
+    assert len(everybody.members) == 3
+    for at in {1, count - 1, *range(count // 20, count, count // 20)}:
+        with cut_after(server.port, at) as cut:
+            reason = await unanswered(plain(server, uris=[cut.uri], bind=bind, timeout=2), asked)
+        assert cut.uri in reason
+        assert cut.passed == [at]
 
 
 async def test_a_server_that_drips_is_cut(server: Slapd) -> None:
