@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SSL_MODES: tuple[SslMode, ...] = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 CorrectMode = Literal["off", "safe", "all"]
-Domain = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)*\.?$", max_length=240)
-]
 MemberAttribute = Literal["member", "uniqueMember", "memberUid", "memberOf"]
+
+
+def _domain(text: str) -> str:
+    labels = text.removesuffix(".").split(".")
+    if len(text) > 240 or not all(
+        re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", each) for each in labels
+    ):
+        raise ValueError(
+            "expected a domain in letters, digits, - and dots, such as corp.example; no _ldap._tcp before it"
+        )
+    return text
+
+
+Domain = Annotated[str, AfterValidator(_domain)]
 
 
 class Section(BaseModel):
