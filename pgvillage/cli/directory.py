@@ -73,6 +73,8 @@ def _print(console: Console, test: DirectoryTest, *, whole: bool) -> None:
 
 def _facts(test: DirectoryTest) -> Iterator[tuple[str, Any]]:
     visit = test.visit
+    if visit.discovered:
+        yield "srv", _visible(visit.discovered)
     for reason in visit.failed:
         yield "failed", _visible(reason)
     if test.problem:
@@ -146,6 +148,7 @@ def _visit_document(visit: DirectoryVisit) -> dict[str, Any]:
         "tls": tls
         and {"version": tls.version, "subject": tls.subject, "names": list(tls.names), "expires": tls.expires},
         "identity": visit.identity or None,
+        "discovered": visit.discovered or None,
         "failed": list(visit.failed),
         "searches": visit.round_trips,
         "seconds": round(visit.seconds, 3),

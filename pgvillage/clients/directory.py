@@ -15,7 +15,7 @@ from pgvillage.clients.directory_known import Known, Reference
 from pgvillage.clients.ldap_accounts import ATTRIBUTES as ACCOUNT_ATTRIBUTES
 from pgvillage.clients.ldap_accounts import why_disabled
 from pgvillage.clients.ldap_attributes import unknown_attributes
-from pgvillage.clients.ldap_dn import DnKey, InvalidDn, dn_key, is_within
+from pgvillage.clients.ldap_dn import DnKey, InvalidDn, dn_key, is_within, parent_dn
 from pgvillage.clients.ldap_entry import Entries, Entry, Missing, Unread, single_value
 from pgvillage.clients.ldap_groups import group_fault, is_computer, is_group, primary_members
 from pgvillage.core.ldap_filter import InvalidFilter, attributes_of, parse_filter
@@ -78,6 +78,7 @@ class _Walk:
     now: datetime
     people: dict[DnKey, tuple[Entry, tuple[str, ...]]] = field(default_factory=dict)
     skipped: dict[str, None] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     missing_users: int = 0
     found_users: int = 0
     fault: str = ""
@@ -106,7 +107,7 @@ class _Walk:
         if isinstance(root, Unread):
             return root.reason
         self._follow(key, root)
-        self.fault = self.fault or self._users_fault()
+        self.fault = self.fault or self._users_fault() or self._place_fault()
         found = len(self.people)
         self.fault = self.fault or self._keep_matching()
         return self.fault or self._members(root.dn, found - len(self.people))
@@ -160,6 +161,8 @@ class _Walk:
         if isinstance(found, Unread):
             self.fault = self.fault or f"member {reference.text}: {found.reason}"
         if isinstance(found, Missing):
+            if reference.key:
+                self.missing.append(reference.text)
             self._skip(reference.text, "is not in the directory, or this account may not read it")
         if reference.user:
             self.missing_users += isinstance(found, Missing)
@@ -172,6 +175,21 @@ class _Walk:
             return ""
         fault = unknown_attributes([self.known.settings.user_attribute], self.known.entries)
         return fault and f"userAttribute of the settings: {fault}"
+
+    def _place_fault(self) -> str:
+        """Where nobody of the group is found, nor the place they are in, that part may be hidden from this account."""
+        if self.people:
+            return ""
+        places = {dn_key(dn): dn for dn in map(parent_dn, self.missing) if dn}
+        places.pop(self.known.base, None)  # was read
+        found = self.known.entries.by_dn(places) if places else {}
+        hidden = [dn for key, dn in places.items() if not isinstance(found.get(key), Entry)]
+        if not hidden:
+            return ""
+        return (
+            f"none of its members was found, and {hidden[0]}, where they should be, is not there or may not be read; "
+            "let the account read it, or take them out of the group"
+        )
 
     def _keep_matching(self) -> str:
         """Leave out people that the question's filter leaves out; why that can't be done, or ''."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from pgvillage.clients.ldap_connection import Line, bind_words, connect, parse_u
 from pgvillage.clients.ldap_dn import InvalidDn, dn_key
 from pgvillage.clients.ldap_entries import LdapEntries
 from pgvillage.clients.ldap_failure import DirectoryRefused, ServerGone, Uri
+from pgvillage.clients.ldap_srv import Servers, find_servers
 from pgvillage.clients.ldif import ldif_directory
 from pgvillage.clients.secrets import read_secret
 from pgvillage.core.errors import PgVillageError
@@ -30,7 +31,8 @@ async def ask_directory(
     """Answer all questions to one directory over one connection.
 
     Never raises for trouble of the directory: a question without a complete answer gets Unanswered with the reason.
-    The whole call ends within `timeout` x (number of servers + 5) seconds, and reading the bind password.
+    The whole call ends within `timeout` x (number of servers + 5) seconds, the lookup of `srv` (twice `timeout`), and
+    reading the bind password.
     """
     if not queries:
         return {}
@@ -52,11 +54,12 @@ async def visit_directory(name: str, settings: Directory, queries: Collection[Gr
     if settings.ldif is not None:
         visit = await asyncio.to_thread(_visit_file, settings, queries)
     else:
-        uris = [parse_uri(uri) for uri in settings.uris]
-        for uri in uris:
+        servers = await asyncio.to_thread(_servers, settings)
+        for uri in servers.uris:
             refuse_clear_text(uri, settings)
         password = await asyncio.to_thread(_password, name, settings)
-        visit = await _visit_servers(uris, settings, password, queries)
+        visit = await _visit_servers(servers.uris, settings, password, queries)
+        visit = replace(visit, discovered=_discovered(servers))
     return replace(visit, seconds=time.monotonic() - started)
 
 
@@ -66,13 +69,23 @@ def _visit_file(settings: Directory, queries: Collection[GroupQuery]) -> Directo
     return DirectoryVisit(answers, str(settings.ldif), "an LDIF file")
 
 
+def _servers(settings: Directory) -> Servers:
+    if settings.srv is not None:
+        return find_servers(settings.srv, settings)
+    return Servers("", [parse_uri(uri) for uri in settings.uris])
+
+
+def _discovered(servers: Servers) -> str:
+    return f"{servers.name}: {', '.join(map(str, servers.uris))}" if servers.name else ""
+
+
 def _password(name: str, settings: Directory) -> Secret | None:
     source = settings.bind.password if settings.bind else None
     return read_secret(source, f"bind password of directory {name}") if source else None
 
 
 async def _visit_servers(
-    uris: list[Uri], settings: Directory, password: Secret | None, queries: Collection[GroupQuery]
+    uris: Sequence[Uri], settings: Directory, password: Secret | None, queries: Collection[GroupQuery]
 ) -> DirectoryVisit:
     line = Line()
     seconds = settings.timeout * (len(uris) + _ROUNDS)
@@ -89,7 +102,7 @@ async def _visit_servers(
 
 
 def _first_that_answers(
-    uris: list[Uri], settings: Directory, password: Secret | None, queries: Collection[GroupQuery], line: Line
+    uris: Sequence[Uri], settings: Directory, password: Secret | None, queries: Collection[GroupQuery], line: Line
 ) -> DirectoryVisit:
     """Ask server after server, each from the start: answers of two servers are never mixed."""
     reasons: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 import math
 import socket
@@ -51,6 +52,10 @@ def refuse_clear_text(uri: Uri, settings: Directory) -> None:
     clear = uri.scheme == "ldap" and not settings.start_tls
     if clear and settings.tls:
         raise DirectoryRefused(f"{uri}: a client certificate needs TLS; use ldaps:// or set startTls: true")
+    if settings.bind and settings.bind.gssapi and clear and not _is_loopback(uri.host):
+        raise DirectoryRefused(
+            f"{uri}: a Kerberos bind protects none of the answers; use ldaps:// or set startTls: true"
+        )
     if settings.bind and clear and not _is_loopback(uri.host):
         raise DirectoryRefused(
             f"{uri}: the bind password would be sent in clear text; use ldaps:// or set startTls: true"
@@ -192,6 +197,8 @@ def connect(uri: Uri, settings: Directory, password: Secret | None, line: Line) 
     import ldap3
 
     refuse_clear_text(uri, settings)
+    if settings.bind and settings.bind.gssapi:
+        _need_gssapi()
     context = tls_context(settings) if uri.scheme == "ldaps" or settings.start_tls else None
     with in_words(uri, "preparing the connection", quote=False):
         server = ldap3.Server(uri.host, uri.port, get_info=ldap3.NONE, connect_timeout=settings.timeout)
@@ -215,9 +222,21 @@ def connect(uri: Uri, settings: Directory, password: Secret | None, line: Line) 
 def _credentials(settings: Directory, password: Secret | None) -> dict[str, Any]:
     if settings.bind and settings.bind.external:
         return {"authentication": "SASL", "sasl_mechanism": "EXTERNAL", "sasl_credentials": ""}
+    if settings.bind and settings.bind.gssapi:
+        return {"authentication": "SASL", "sasl_mechanism": "GSSAPI"}
     if settings.bind:
         return {"user": settings.bind.dn, "password": password.reveal() if password else None}
     return {}
+
+
+def _need_gssapi() -> None:
+    try:
+        importlib.import_module("gssapi")
+    except ImportError as error:
+        raise DirectoryRefused(
+            f"bind.gssapi needs the Python package gssapi and the system's Kerberos libraries, found: {error}; "
+            "install them: pip install 'pgvillage[kerberos]'"
+        ) from None
 
 
 def bind_words(settings: Directory) -> str:
@@ -225,12 +244,14 @@ def bind_words(settings: Directory) -> str:
         return "anonymous bind"
     if settings.bind.external:
         return f"SASL EXTERNAL bind with the certificate {settings.tls.cert if settings.tls else ''}"
+    if settings.bind.gssapi:
+        return "SASL GSSAPI bind with the Kerberos ticket"
     return f"bind as {settings.bind.dn}"
 
 
 def _bind(uri: Uri, connection: Any, settings: Directory) -> None:
     who = bind_words(settings)
-    with in_words(uri, who, quote=False):
+    with in_words(uri, who, quote=bool(settings.bind and settings.bind.gssapi)):
         connection.bind(read_server_info=False)
         result = connection.result
     if result["result"] == 0:

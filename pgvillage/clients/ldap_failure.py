@@ -89,6 +89,8 @@ def _cause(error: Exception, *, quote: bool) -> str:
     from ldap3.core.exceptions import LDAPExceptionError
 
     text = str(error)
+    if type(error).__module__.partition(".")[0] == "gssapi":
+        return f"Kerberos failed: {text[:200]}; is there a ticket (klist), does the KDC know ldap/HOST of this server?"
     known = next((words for part, words in _CAUSES.items() if part in text), "")
     if known:
         return known

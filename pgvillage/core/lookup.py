@@ -85,7 +85,8 @@ class TlsFacts:
 class DirectoryVisit:
     """One call to a directory: who answered, how, and what. `uri` is the file for an LDIF directory.
 
-    `failed` lists the servers that were asked before, with reasons; `identity` is whom the server takes us for.
+    `failed` lists the servers that were asked before, with reasons; `identity` is whom the server takes us for;
+    `discovered` is what the DNS said where the servers are looked up there.
     """
 
     answers: Mapping[GroupQuery, GroupAnswer | Unanswered]
@@ -97,3 +98,4 @@ class DirectoryVisit:
     failed: tuple[str, ...] = ()
     round_trips: int = 0
     seconds: float = 0
+    discovered: str = ""

@@ -13,7 +13,7 @@ def ldapsearch(query: GroupQuery, settings: Directory, visit: DirectoryVisit) ->
     """'' for an LDIF file."""
     if settings.ldif is not None:
         return ""
-    uri = visit.uri or next(iter(settings.uris))
+    uri = visit.uri or next(iter(settings.uris), "")
     words = ["ldapsearch", "-LLL", "-H", uri]
     if uri.startswith("ldap:") and settings.start_tls:
         words.append("-ZZ")
@@ -22,6 +22,8 @@ def ldapsearch(query: GroupQuery, settings: Directory, visit: DirectoryVisit) ->
         words.append("-x")
     elif bind.external:
         words += ["-Y", "EXTERNAL"]
+    elif bind.gssapi:
+        words += ["-Y", "GSSAPI"]
     else:
         words += ["-x", "-D", bind.dn or "", "-W"]
     return " ".join([*_environment(settings), shlex.join([*words, *_what(query, settings, visit)])])

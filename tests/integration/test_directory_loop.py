@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from tests.integration.estate_builder import (
 from tests.servers import free_port
 from tests.servers.postgres import PostgresServer
 from tests.servers.slapd import ADMIN, PASSWORD, SUFFIX, folders, group_dn, person, person_dn, record, slapd
+from tests.servers.tcp_cut import cut_after
 
 PEOPLE = [f"p{at}" for at in range(8)]
 
@@ -144,6 +146,65 @@ def test_a_base_that_is_not_there(team: Team) -> None:
         unchanged(team, "nothing is taken away", "the base can't be read")
 
 
+def as_nobody(team: Team) -> None:
+    """The root DN is above access rules."""
+    del team.estate.settings["directories"]["corp"]["bind"]
+    team.estate.commit()
+
+
+def test_a_group_entry_that_is_a_referral(team: Team) -> None:
+    elsewhere = {"objectClass": ["referral", "extensibleObject"], "cn": "team", "ref": "ldap://127.0.0.1:9/"}
+    with team.directory(ldif([], entry=False) + record(group_dn("team"), elsewhere)):
+        unchanged(team, "nothing is taken away", "referral")
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [("attrs=uid", "people has a readable uid"), (f'dn.subtree="ou=people,{SUFFIX}"', "none of its members was found")],
+)
+def test_a_part_that_may_not_be_read(team: Team, what: str, said: str) -> None:
+    with team.directory(ldif(PEOPLE), limits=f"access to {what} by * none\naccess to * by * read"):
+        as_nobody(team)
+        unchanged(team, "nothing is taken away", said)
+
+
+def test_a_member_list_that_may_not_be_read_is_held_by_the_limits(team: Team) -> None:
+    """It looks just like a group without members: what protects here is the policy, by its defaults."""
+    team.policy = document("Estate", "tests", policy={"correct": "all"})
+    with team.directory(ldif(PEOPLE), limits="access to attrs=member by * none\naccess to * by * read"):
+        as_nobody(team)
+        ran = team.estate.apply().done(EXIT_BLOCKED)
+        assert "limit" in ran.text
+        assert team.live() == ALL_IN
+
+
+def test_a_schema_that_may_not_be_read(team: Team) -> None:
+    hidden = 'database frontend\naccess to dn.base="cn=Subschema" by * none\naccess to * by * read'
+    with team.directory(ldif(PEOPLE), limits=hidden):
+        as_nobody(team)
+        assert not team.estate.plan().done().changes
+        team.members["role"] = "{uidd}"
+        team.write()
+        as_nobody(team)
+        unchanged(
+            team, "nothing is taken away", "people has a readable uidd; choose another"
+        )  # no name can be suggested
+
+
+def test_a_directory_that_dies_before_the_last_byte(team: Team) -> None:
+    with team.directory(ldif(PEOPLE)):
+        port = int(team.uri.rpartition(":")[2])
+        with cut_after(port) as whole:
+            team.uri = whole.uri
+            team.write()
+            assert not team.estate.plan().done().changes
+        with cut_after(port, whole.passed[-1] - 1) as cut:
+            team.uri = cut.uri
+            team.write()
+            unchanged(team, "nothing is taken away")
+        assert set(cut.passed) == {whole.passed[-1] - 1}
+
+
 def test_a_group_that_was_emptied_on_purpose(team: Team) -> None:
     with team.directory(ldif([])):
         plan = team.estate.plan().done()
@@ -212,8 +273,6 @@ def test_one_that_was_let_in_by_hand_is_shut_out_again(team: Team) -> None:
 
 
 def test_a_slow_directory_does_not_hold_up_for_ever(team: Team) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         team.uri = f"ldap://127.0.0.1:{silent.getsockname()[1]}"
         team.write()

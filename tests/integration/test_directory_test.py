@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.estate_builder import EXIT_DONE, EXIT_ERROR, EXIT_PARTIAL, EXIT_USAGE, EstateBuilder, group
 from tests.servers import free_port
+from tests.servers.dns import dns_server
 from tests.servers.slapd import ADMIN, PASSWORD, SUFFIX, Slapd, folders, group_dn, person, person_dn, record, slapd
 
 ODD = 'it\'s; $(rm) "x"'
@@ -90,3 +91,22 @@ def test_a_directory_that_is_down(estate: EstateBuilder) -> None:
     ran = estate.run("directory", "test").done(EXIT_ERROR)
     assert "problem" in ran.out
     assert "connection refused" in ran.out
+
+
+def test_servers_that_the_dns_names(estate: EstateBuilder, server: Slapd) -> None:
+    corp = estate.settings["directories"]["corp"]
+    del corp["uris"]
+    with dns_server({"_ldap._tcp.localhost": [f"0 0 {server.port} localhost."]}) as resolver:
+        estate.settings["directories"]["corp"] = {**corp, "srv": "localhost", "resolver": resolver}
+        estate.commit()
+        ran = estate.run("directory", "test").done(EXIT_PARTIAL)
+        assert f"_ldap._tcp.localhost: ldap://localhost:{server.port}" in ran.out
+        assert "✓ team  2 people" in ran.out
+    with dns_server({}) as resolver:
+        estate.settings["directories"]["corp"]["resolver"] = resolver
+        estate.commit()
+        ran = estate.run("directory", "test").done(EXIT_ERROR)
+        assert (
+            "the DNS names no server: _ldaps._tcp.localhost: no such name; _ldap._tcp.localhost: no such name"
+            in ran.out
+        )

@@ -16,11 +16,12 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgvillage.clients.ldap import ask_directory
+from pgvillage.clients.ldap import ask_directory, visit_directory
 from pgvillage.clients.ldap_dn import dn_key
 from pgvillage.core.lookup import GroupAnswer, GroupQuery, Member, Unanswered
 from pgvillage.settings import Directory
 from tests.servers import free_port
+from tests.servers.dns import dns_server
 from tests.servers.slapd import (
     ADMIN,
     PASSWORD,
@@ -34,6 +35,7 @@ from tests.servers.slapd import (
     record,
     slapd,
 )
+from tests.servers.tcp_cut import cut_after
 
 ODD = [
     "Müller, Jürgen", 'a "quoted" name', "#hash", "plus+plus", "back\\slash", " led and trailed ", "star*(paren)",
@@ -344,6 +346,19 @@ async def test_a_server_that_never_answers(server: Slapd) -> None:
         assert time.monotonic() - started < 5
 
 
+async def test_an_answer_that_is_cut_is_none_wherever_it_is_cut(server: Slapd, bind: dict[str, Any]) -> None:
+    asked = query("one", "mail", nested=True)
+    with cut_after(server.port) as whole:
+        everybody = await answered(plain(server, uris=[whole.uri], bind=bind, timeout=2), asked)
+    [count] = whole.passed
+    assert len(everybody.members) == 3
+    for at in {1, count - 1, *range(count // 20, count, count // 20)}:
+        with cut_after(server.port, at) as cut:
+            reason = await unanswered(plain(server, uris=[cut.uri], bind=bind, timeout=2), asked)
+        assert cut.uri in reason
+        assert cut.passed == [at]
+
+
 async def test_a_server_that_drips_is_cut(server: Slapd) -> None:
     ended = threading.Event()
 
@@ -431,6 +446,35 @@ async def test_a_certificate_of_an_unknown_authority(tls_server: Slapd, tmp_path
         assert "the server's certificate was refused" in reason
         assert named in reason
         assert "set `ca`" in reason
+
+
+@pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
+async def test_servers_that_the_dns_names(tls_server: Slapd, ca: Path, bind: dict[str, Any], scheme: str) -> None:
+    port = tls_server.port if scheme == "ldap" else tls_server.tls_port
+    records = [f"2 0 {port} localhost.", f"1 0 {free_port()} localhost."]
+    with dns_server({f"_{scheme}._tcp.localhost": records}) as resolver:
+        where = {"srv": "localhost", "resolver": resolver, "base": SUFFIX, "ca": ca, "bind": bind, "timeout": 5}
+        visit = await visit_directory("corp", Directory.model_validate(where), [query("fifty")])
+    [answer] = visit.answers.values()
+    assert isinstance(answer, GroupAnswer), answer
+    assert len(answer.members) == 50
+    assert visit.uri == f"{scheme}://localhost:{port}"
+    assert visit.tls is not None
+    assert len(visit.failed) == 1
+    assert "connection refused" in visit.failed[0]
+
+
+async def test_a_certificate_that_is_not_for_the_name_in_the_dns(
+    authority: trustme.CA, ca: Path, tmp_path: Path
+) -> None:
+    issued = authority.issue_cert("127.0.0.1", "ldap.example.test")
+    with (
+        slapd(tmp_path / "db", data(), certificate=certificate(tmp_path / "certificate", issued)) as server,
+        dns_server({"_ldaps._tcp.localhost": [f"0 0 {server.tls_port} localhost."]}) as resolver,
+    ):
+        where = {"srv": "localhost", "resolver": resolver, "base": SUFFIX, "ca": ca, "timeout": 5}
+        reason = await unanswered(Directory.model_validate(where), query("fifty"))
+    assert "expected a valid one for localhost" in reason
 
 
 @pytest.mark.parametrize("kind", ["expired", "mismatch"])

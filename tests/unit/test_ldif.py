@@ -225,6 +225,20 @@ def test_a_chain_of_groups_costs_a_round_per_level_and_names_the_way() -> None:
     assert entries.rounds == 4
 
 
+def test_people_in_a_place_that_can_not_be_read_are_not_known_to_have_left() -> None:
+    place = entry("ou=p,dc=x", objectclass=["organizationalUnit"])
+    team = entry("cn=g,dc=x", objectclass=["groupOfNames"], member=["cn=u1,ou=p,dc=x", "cn=u2,ou=p,dc=x"])
+    hidden = one(Fixed(team), "g")
+    assert isinstance(hidden, Unanswered)
+    assert "none of its members was found, and ou=p,dc=x, where they should be" in hidden.reason
+    left = one(Fixed(team, place), "g")
+    assert isinstance(left, GroupAnswer)
+    assert (left.members, len(left.skipped)) == ((), 2)
+    someone = one(Fixed(team, entry("cn=u1,ou=p,dc=x", objectclass=["person"])), "g")
+    assert isinstance(someone, GroupAnswer)
+    assert [member.dn for member in someone.members] == ["cn=u1,ou=p,dc=x"]
+
+
 GRAPHS = st.dictionaries(
     st.sampled_from("ABCDEF"), st.frozensets(st.sampled_from("ABCDEFuvwxyz"), max_size=5), min_size=1
 )
