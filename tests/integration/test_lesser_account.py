@@ -72,7 +72,7 @@ HELD = [
     Held("role/copier", "only a superuser may give or take REPLICATION", until=16),
     Held("role/copier", "only who has it may give or take REPLICATION", since=16),
     Held("role/theirs", "needs ADMIN OPTION on role theirs: GRANT theirs TO steward WITH ADMIN OPTION", since=16),
-    Held("role/leaver", "not reached: shut"),
+    Held("role/leaver", "GRANT leaver TO steward"),
     Held("role/boss", "only a superuser may do that"),
     Held("membership/boss.reader", "only a superuser may do that"),
     Held("membership/theirs.reader", "needs ADMIN OPTION on role theirs", since=16),

@@ -36,8 +36,9 @@ def test_every_kind_from_its_making_to_its_end(pg_of_major: PostgresServer, esta
             corrected(estate)
         for documents in (contents_gone(whole), all_gone(whole)):
             declare(estate, documents)
-            digest = next(iter(estate.plan().targets.values()))["digest"]
-            estate.apply("--approve", digest).done()
+            for _ in range(2):  # a role without an heir goes once what it owned is seen to be gone
+                digest = next(iter(estate.plan().targets.values()))["digest"]
+                estate.apply("--approve", digest).done()
             estate.settled()
         assert server.sql(LEFT) == []
     said = server.log.read_text()
