@@ -52,13 +52,15 @@ ON CONFLICT (only_row) DO UPDATE SET system_identifier = EXCLUDED.system_identif
     revision = CASE WHEN t.system_identifier = EXCLUDED.system_identifier THEN t.revision ELSE '' END
 """
 
-READ_TARGET = "SELECT format, system_identifier, revision FROM pgvillage.target"
 # Thousands of addresses say the same: they come as one row.
 READ_ROWS = """
-SELECT pg_catalog.array_agg(address), wish, made, revision, directory, disabled_since, drop_after_days, heir, secret
-FROM pgvillage.ledger GROUP BY wish, made, revision, directory, disabled_since, drop_after_days, heir, secret
+SELECT t.format, t.system_identifier, t.revision, pg_catalog.array_agg(l.address),
+       l.wish, l.made, l.revision, l.directory, l.disabled_since, l.drop_after_days, l.heir, l.secret
+FROM pgvillage.target t LEFT JOIN pgvillage.ledger l ON true
+GROUP BY t.format, t.system_identifier, t.revision,
+         l.wish, l.made, l.revision, l.directory, l.disabled_since, l.drop_after_days, l.heir, l.secret
 """
-READ_ROWS_OF_FORMAT_1 = READ_ROWS.replace(", secret", "")
+READ_ROWS_OF_FORMAT_1 = READ_ROWS.replace(", l.secret", "")
 UPSERT = """
 INSERT INTO pgvillage.ledger (address, wish, made, revision, directory, disabled_since, drop_after_days, heir, secret)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::boolean[], %s::text[], %s::text[], %s::timestamptz[], %s::integer[],
@@ -79,19 +81,20 @@ TAKE_TOKEN = "UPDATE pgvillage.target SET token = token + 1, holder = %s RETURNI
 CHECK_TOKEN = "SELECT token FROM pgvillage.target FOR UPDATE"  # noqa: S105
 
 
-def parse_ledger(cluster: str, system: str, target: Sequence[Sequence[Any]], rows: Sequence[Sequence[Any]]) -> Ledger:
+def parse_ledger(cluster: str, system: str, rows: Sequence[Sequence[Any]]) -> Ledger:
     """The ledger as read, or why it does not count: another format, or it came with a restore from another system."""
-    if not target:
+    if not rows:
         return Ledger(why_not="the ledger is empty")
-    found_format, found_system, revision = target[0]
+    found_format, found_system, revision = rows[0][:3]
+    groups = [row[3:] for row in rows if row[4] is not None]  # the target's row stands alone where nothing is noted
     if found_format not in _READABLE:
         return Ledger(why_not=unknown_format(found_format), renewable=False)
     if found_system != system:
         return Ledger(why_not="the ledger was written on another system (a restore or a copy)")
-    if not rows and not revision:
+    if not groups and not revision:
         return Ledger()  # made, and nothing applied yet
     entries: dict[Address, LedgerEntry] = {}
-    for addresses, *values in rows:
+    for addresses, *values in groups:
         entry = LedgerEntry(*values)
         entries.update((parse_address(f"{cluster}/{address}"), entry) for address in addresses)
     return Ledger(usable=True, why_not="", revision=revision, entries=entries)

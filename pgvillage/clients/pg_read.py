@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgvillage.clients.pg_connect import Endpoint, connect
-from pgvillage.clients.pg_ledger import READ_ROWS, READ_ROWS_OF_FORMAT_1, READ_TARGET, parse_ledger
+from pgvillage.clients.pg_ledger import READ_ROWS, READ_ROWS_OF_FORMAT_1, parse_ledger
 from pgvillage.core.errors import ReadError
 from pgvillage.core.ledger import Ledger
 from pgvillage.core.live import Capabilities, Live, Query, Rows
@@ -89,7 +89,7 @@ async def read_postgres(
             queries = list(queries_of(capabilities))
             shared = [q for q in queries if not q.each_database]
             each = [q for q in queries if q.each_database]
-            ledger_queries = [Query("ledger_target", READ_TARGET), Query("ledger", read_rows)] if read_rows else []
+            ledger_queries = [Query("ledger", read_rows)] if read_rows else []
             present = [name for name in sorted(databases) if name in capabilities.databases]
             rows, per_database = await asyncio.gather(
                 ask(main, [*shared, *ledger_queries], endpoint),
@@ -103,7 +103,7 @@ async def read_postgres(
     capabilities = replace(capabilities, databases=reachable, closed=closed)
     ledger = Ledger()
     if read_rows:
-        ledger = parse_ledger(endpoint.cluster, capabilities.system_identifier, rows["ledger_target"], rows["ledger"])
+        ledger = parse_ledger(endpoint.cluster, capabilities.system_identifier, rows["ledger"])
     return Live(endpoint.cluster, rows, by_database, failures), capabilities, ledger
 
 
