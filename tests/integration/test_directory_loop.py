@@ -278,4 +278,4 @@ def test_a_slow_directory_does_not_hold_up_for_ever(team: Team) -> None:
         team.write()
         start = time.monotonic()
         unchanged(team, "nothing is taken away")
-        assert time.monotonic() - start < 30
+        assert time.monotonic() - start < 60
