@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import TypeVar
 
 from pgvillage.core.address import Address
+from pgvillage.core.change import Change
 from pgvillage.core.state import UNMANAGED, State
-from pgvillage.resources.postgres.sql import ident, literal
+from pgvillage.core.step import SqlStep
+from pgvillage.resources.postgres.sql import ident, literal, step
 
 S = TypeVar("S", bound=State)
 
 
 def filled_in(wish: S, live: State | None) -> S:
-    """The wish with the live value in every UNMANAGED field; None where there is nothing live."""
+    """The wish with the live value in every UNMANAGED field; the field's default where there is nothing live."""
     known = live if isinstance(live, type(wish)) else None
-    open_fields = [f.name for f in fields(wish) if getattr(wish, f.name) is UNMANAGED]
-    return replace(wish, **{name: getattr(known, name, None) for name in open_fields}) if open_fields else wish
+    unsaid = {
+        f.name: f.default if known is None else getattr(known, f.name)
+        for f in fields(wish)
+        if getattr(wish, f.name) is UNMANAGED
+    }
+    return replace(wish, **unsaid) if unsaid else wish
+
+
+def comment_steps(change: Change, what: str, database: str | None = None) -> Iterable[SqlStep]:
+    """COMMENT ON `what`, when the change is about its comment."""
+    if any(f.name == "comment" for f in change.fields):
+        yield step(change.address, comment_on(what, getattr(change.after, "comment", None)), database=database)
 
 
 def comment_on(what: str, comment: object) -> str:

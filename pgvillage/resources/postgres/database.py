@@ -14,6 +14,7 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.database import DatabaseFields
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.as_it_is import comment_steps, filled_in
 from pgvillage.resources.postgres.rights import not_ours
 from pgvillage.resources.postgres.sql import ident, literal, step
 
@@ -50,11 +51,6 @@ class DatabaseState(State):
     tablespace: str | Unmanaged | None = None
     locale_provider: str | Unmanaged | None = None
     provider_locale: str | Unmanaged | None = None
-
-
-_DEFAULTS = DatabaseState()
-_FIELDS = ("owner", "connection_limit", "allow_connections", "comment", "encoding", "locale", "is_template",
-           "tablespace", "locale_provider", "provider_locale")  # fmt: skip
 
 
 class Database(Kind):
@@ -132,9 +128,7 @@ class Database(Kind):
             if change.before is not None and "is_template" in names:
                 word = "true" if after.is_template else "false"
                 yield step(change.address, f"ALTER DATABASE {name} IS_TEMPLATE {word}")
-            if "comment" in names and (after.comment is not None or change.before is not None):
-                text = "NULL" if after.comment is None else literal(str(after.comment))
-                yield step(change.address, f"COMMENT ON DATABASE {name} IS {text}")
+            yield from comment_steps(change, f"DATABASE {name}")
 
 
 KIND = Database()
@@ -159,11 +153,9 @@ def _wish(spec: DatabaseFields) -> DatabaseState:
 def _settle(wish: State | None, live: State | None) -> State | None:
     if not isinstance(wish, DatabaseState):
         return wish
-    known = live if isinstance(live, DatabaseState) else _DEFAULTS
-    unsaid = {name: getattr(known, name) for name in _FIELDS if getattr(wish, name) is UNMANAGED}
-    if _same_locale(wish.provider_locale, known.provider_locale):
-        unsaid["provider_locale"] = known.provider_locale
-    return replace(wish, **unsaid)
+    state = filled_in(wish, live)
+    known = live.provider_locale if isinstance(live, DatabaseState) else None
+    return replace(state, provider_locale=known) if _same_locale(state.provider_locale, known) else state
 
 
 def _same_locale(one: object, other: object) -> bool:

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pgvillage.core.address import Address
-from pgvillage.core.change import Action, Change, Resource, Risk
-from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.change import Action, Change, Risk
+from pgvillage.core.plan import Finding
 from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
-from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Live, Parsed, Query
 from pgvillage.estate.manifest.qualified_name import join_name, split_name
 from pgvillage.estate.manifest.row_security import EventTriggerSpec
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources.postgres.as_it_is import comment_on, filled_in, owned_by, owner_to
+from pgvillage.resources.postgres.database_object import DatabaseObject
 from pgvillage.resources.postgres.existing import near
 from pgvillage.resources.postgres.sql import ident, literal, qualified, step
 
@@ -50,18 +51,15 @@ class EventTriggerState(State):
     comment: str | Unmanaged | None = None
 
 
-class EventTrigger(Kind):
+class EventTrigger(DatabaseObject):
     name = "event-trigger"
+    listed = "event_triggers"
 
-    def expand(self, view: ClusterView) -> Iterable[Resource]:
-        for database in view.databases:
-            for index, spec in enumerate(database.spec.event_triggers if database.spec.ensure == "present" else ()):
-                wish = _state(spec) if spec.ensure == "present" else None
-                address = Address(view.name, self.name, (database.name, spec.name))
-                yield Resource(address, wish, database.source("eventTriggers", index), wish=wish)
+    def wish(self, spec: EventTriggerSpec) -> EventTriggerState:
+        return _state(spec)
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
-        if view.survey or any(database.spec.event_triggers for database in view.databases):
+        if self.is_declared(view):
             yield Query(self.name, _SQL, each_database=True)
 
     def parse(self, live: Live) -> Parsed:
@@ -77,9 +75,6 @@ class EventTrigger(Kind):
                         owner, event, frozenset(tags or ()), whole, _ENABLED[enabled], comment
                     )
         return Parsed(states, inventory=functions)
-
-    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
-        yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         live = context.snapshot.live

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pgvillage.core.address import Address, quote_part
-from pgvillage.core.change import Action, Change, Resource, Risk
-from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.change import Action, Change, Risk
+from pgvillage.core.plan import Finding
 from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
-from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
-from pgvillage.estate.manifest.database import ExtensionSpec
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Live, Parsed, Query
+from pgvillage.estate.manifest.database import DatabaseFields, ExtensionSpec
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.as_it_is import filled_in
+from pgvillage.resources.postgres.database_object import DatabaseObject
 from pgvillage.resources.postgres.rights import belongs_to, can_act_as, cannot_create_in, lesser
 from pgvillage.resources.postgres.sql import ident, literal, step
 
@@ -67,19 +69,15 @@ class Available:
     mighty: bool = False
 
 
-class Extension(Kind):
+class Extension(DatabaseObject):
     name = "extension"
+    listed = "extensions"
 
-    def expand(self, view: ClusterView) -> Iterable[Resource]:
-        for database in view.databases:
-            if database.spec.ensure == "absent":
-                continue
-            for index, item in enumerate(database.spec.extensions):
-                spec = item if isinstance(item, ExtensionSpec) else ExtensionSpec(name=item)
-                state = ExtensionState(spec.version or UNMANAGED, spec.schema_ or UNMANAGED, spec.cascade)
-                wish = state if spec.ensure == "present" else None
-                address = Address(view.name, self.name, (database.name, spec.name))
-                yield Resource(address, wish, database.source("extensions", index), wish=wish)
+    def specs(self, database: DatabaseFields) -> list[ExtensionSpec]:
+        return [item if isinstance(item, ExtensionSpec) else ExtensionSpec(name=item) for item in database.extensions]
+
+    def wish(self, spec: ExtensionSpec) -> ExtensionState:
+        return ExtensionState(spec.version or UNMANAGED, spec.schema_ or UNMANAGED, spec.cascade)
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
         names = sorted({a.name[1] for a in (r.address for r in self.expand(view))})
@@ -99,9 +97,6 @@ class Extension(Kind):
             name: Available(frozenset(versions), *more) for name, versions, *more in live.rows.get("available", ())
         }
         return Parsed(states, inventory=available)
-
-    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
-        yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         live = context.snapshot.live
@@ -163,13 +158,7 @@ def _members(found: Sequence[tuple[str, Sequence[str]]] | None = None) -> frozen
 def _settle(wish: State | None, live: State | None) -> State | None:
     if not isinstance(wish, ExtensionState):
         return wish
-    known = live if isinstance(live, ExtensionState) else ExtensionState()
-    return replace(
-        wish,
-        version=known.version if wish.version is UNMANAGED else wish.version,
-        schema=known.schema if wish.schema is UNMANAGED else wish.schema,
-        cascade=False if isinstance(live, ExtensionState) else wish.cascade,
-    )
+    return replace(filled_in(wish, live), cascade=wish.cascade and not isinstance(live, ExtensionState))
 
 
 def _unavailable(change: Change, context: Context) -> str:

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from pgvillage.core.address import Address, quote_part
-from pgvillage.core.change import Action, Change, Resource, Risk
-from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.change import Action, Change, Risk
+from pgvillage.core.plan import Finding
 from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
-from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Live, Parsed, Query
 from pgvillage.estate.manifest.foreign import ForeignDataWrapperSpec, FunctionName
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.as_it_is import comment_steps, filled_in
+from pgvillage.resources.postgres.database_object import DatabaseObject
 from pgvillage.resources.postgres.options import (
     changes_option,
-    comment_steps,
     new_options,
     option_fields,
     parse_options,
@@ -63,21 +64,12 @@ class WrapperState(State):
         return {**State.as_fields(self), **option_fields(self.options)}
 
 
-_DEFAULTS = WrapperState()
-_FIELDS = ("handler", "validator", "owner", "comment", "options")
-
-
-class ForeignDataWrapper(Kind):
+class ForeignDataWrapper(DatabaseObject):
     name = "foreign-data-wrapper"
+    listed = "foreign_data_wrappers"
 
-    def expand(self, view: ClusterView) -> Iterable[Resource]:
-        for database in view.databases:
-            if database.spec.ensure == "absent":
-                continue
-            for index, spec in enumerate(database.spec.foreign_data_wrappers):
-                wish = _wish(spec) if spec.ensure == "present" else None
-                address = Address(view.name, self.name, (database.name, spec.name))
-                yield Resource(address, wish, database.source("foreignDataWrappers", index), wish=wish)
+    def wish(self, spec: ForeignDataWrapperSpec) -> WrapperState:
+        return _wish(spec)
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
         if view.survey or any(d.spec.foreign_data_wrappers or d.spec.foreign_servers for d in view.databases):
@@ -91,9 +83,6 @@ class ForeignDataWrapper(Kind):
                 for row in rows.get("foreign_data_wrapper", ())
             }
         )
-
-    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
-        yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         resolved: Desired = {}
@@ -177,9 +166,8 @@ def _live(row: Sequence[Any]) -> WrapperState:
 def _settle(wish: State | None, live: State | None) -> State | None:
     if not isinstance(wish, WrapperState):
         return wish
-    known = live if isinstance(live, WrapperState) else _DEFAULTS
-    unsaid = {name: getattr(known, name) for name in _FIELDS if getattr(wish, name) is UNMANAGED}
-    return replace(wish, **unsaid, extension=known.extension if live is not None else wish.extension)
+    extension = live.extension if isinstance(live, WrapperState) else wish.extension
+    return replace(filled_in(wish, live), extension=extension)
 
 
 def _declared(address: Address, extension: str, context: Context) -> str | None:

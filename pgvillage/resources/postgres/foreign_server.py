@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from pgvillage.core.address import Address, quote_part
-from pgvillage.core.change import Action, Change, Resource, Risk
-from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.change import Action, Change, Risk
+from pgvillage.core.plan import Finding
 from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
-from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Live, Parsed, Query
 from pgvillage.estate.manifest.foreign import ForeignServerSpec
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.as_it_is import comment_steps, filled_in
+from pgvillage.resources.postgres.database_object import DatabaseObject
 from pgvillage.resources.postgres.foreign_data_wrapper import WrapperState
 from pgvillage.resources.postgres.options import (
     changes_option,
-    comment_steps,
     new_options,
     option_fields,
     parse_options,
@@ -62,21 +63,12 @@ class ServerState(State):
         return {**State.as_fields(self), **option_fields(self.options)}
 
 
-_DEFAULTS = ServerState()
-_FIELDS = ("type", "version", "owner", "comment", "options")
-
-
-class Server(Kind):
+class Server(DatabaseObject):
     name = "server"
+    listed = "foreign_servers"
 
-    def expand(self, view: ClusterView) -> Iterable[Resource]:
-        for database in view.databases:
-            if database.spec.ensure == "absent":
-                continue
-            for index, spec in enumerate(database.spec.foreign_servers):
-                wish = _wish(spec) if spec.ensure == "present" else None
-                address = Address(view.name, self.name, (database.name, spec.name))
-                yield Resource(address, wish, database.source("foreignServers", index), wish=wish)
+    def wish(self, spec: ForeignServerSpec) -> ServerState:
+        return _wish(spec)
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
         if view.survey or any(d.spec.foreign_data_wrappers or d.spec.foreign_servers for d in view.databases):
@@ -90,9 +82,6 @@ class Server(Kind):
                 for row in rows.get("server", ())
             }
         )
-
-    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
-        yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         return {a: r.with_state(_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}, []
@@ -160,9 +149,7 @@ def _live(row: Sequence[Any]) -> ServerState:
 def _settle(wish: State | None, live: State | None) -> State | None:
     if not isinstance(wish, ServerState):
         return wish
-    known = live if isinstance(live, ServerState) else _DEFAULTS
-    unsaid = {name: getattr(known, name) for name in _FIELDS if getattr(wish, name) is UNMANAGED}
-    return replace(wish, **unsaid, extension=known.extension)
+    return replace(filled_in(wish, live), extension=live.extension if isinstance(live, ServerState) else None)
 
 
 def _no_usage(change: Change, context: Context) -> str:

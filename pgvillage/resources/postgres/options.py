@@ -7,8 +7,8 @@ from typing import Any
 
 from pgvillage.core.change import Change
 from pgvillage.core.state import UNMANAGED, State
-from pgvillage.core.step import SecretPlace, SqlStep
-from pgvillage.resources.postgres.sql import ident, literal, step
+from pgvillage.core.step import SecretPlace
+from pgvillage.resources.postgres.sql import ident, literal
 
 Text = str | SecretPlace
 PREFIX = "options."  # of an option's field in a change
@@ -64,11 +64,3 @@ def plain_option_changes(change: Change) -> tuple[Text, ...]:
 def _options(state: State | None) -> Mapping[str, str]:
     found = getattr(state, "options", None)
     return found if isinstance(found, Mapping) else {}
-
-
-def comment_steps(change: Change, what: str, database: str | None = None) -> Iterable[SqlStep]:
-    """COMMENT ON `what`, when the change is about its comment."""
-    after = getattr(change.after, "comment", None)
-    if any(f.name == "comment" for f in change.fields):
-        text = literal(after) if isinstance(after, str) else "NULL"
-        yield step(change.address, f"COMMENT ON {what} IS {text}", database=database)

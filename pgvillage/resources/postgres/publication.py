@@ -8,14 +8,15 @@ from typing import Any
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Action, Change, Resource, Risk
-from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.plan import Finding
 from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
-from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Live, Parsed, Query
 from pgvillage.estate.manifest.qualified_name import join_name, split_name
 from pgvillage.estate.manifest.replication import PublicationSpec, PublishedTable
 from pgvillage.estate.view import ClusterView
-from pgvillage.resources.postgres.as_it_is import comment_on, filled_in, owned_by, owner_to
+from pgvillage.resources.postgres.as_it_is import comment_steps, filled_in, owned_by, owner_to
+from pgvillage.resources.postgres.database_object import DatabaseObject
 from pgvillage.resources.postgres.existing import missing_relations
 from pgvillage.resources.postgres.expression import settled_expression
 from pgvillage.resources.postgres.expression_tokens import expression_fault
@@ -63,18 +64,15 @@ class PublicationState(State):
     comment: str | Unmanaged | None = None
 
 
-class Publication(Kind):
+class Publication(DatabaseObject):
     name = "publication"
+    listed = "publications"
 
-    def expand(self, view: ClusterView) -> Iterable[Resource]:
-        for database in view.databases:
-            for index, spec in enumerate(database.spec.publications if database.spec.ensure == "present" else ()):
-                wish = _state(spec) if spec.ensure == "present" else None
-                address = Address(view.name, self.name, (database.name, spec.name))
-                yield Resource(address, wish, database.source("publications", index), wish=wish)
+    def wish(self, spec: PublicationSpec) -> PublicationState:
+        return _state(spec)
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
-        if view.survey or any(database.spec.publications for database in view.databases):
+        if self.is_declared(view):
             sql = _SQL.format(**_SINCE_15 if capabilities.major >= FILTERS_SINCE else _BEFORE_15)
             yield Query(self.name, sql, each_database=True)
 
@@ -86,9 +84,6 @@ class Publication(Kind):
                 for row in rows.get(self.name, ())
             }
         )
-
-    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
-        yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         resolved: Desired = {}
@@ -127,10 +122,9 @@ class Publication(Kind):
             names = {f.name for f in change.fields}
             if "owner" in names and isinstance(after.owner, str):
                 statements.append(owner_to(what, after.owner))
-            if "comment" in names and (before or after.comment is not None):
-                statements.append(comment_on(what, after.comment))
             for text in statements:
                 yield step(change.address, text, database=database)
+            yield from comment_steps(change, what, database)
 
 
 KIND = Publication()

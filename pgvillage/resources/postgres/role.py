@@ -20,6 +20,7 @@ from pgvillage.estate.manifest.estate import UserDefaults
 from pgvillage.estate.manifest.user import Auth, UserSpec
 from pgvillage.estate.people import Person
 from pgvillage.estate.view import ClusterView, source_of
+from pgvillage.resources.postgres.as_it_is import comment_steps
 from pgvillage.resources.postgres.drop_role import drop_steps, what_becomes, why_not_dropped
 from pgvillage.resources.postgres.holdings import Holdings, RolesSeen, holdings_of, holdings_query
 from pgvillage.resources.postgres.leavers import clock_words, is_due, leavers, out_of_bounds
@@ -382,9 +383,7 @@ def _alter(change: Change) -> Iterable[Step]:
     names = {f.name for f in change.fields}
     if "password" in names and (change.before is not None or after.secret is not None):
         yield step(change.address, f"ALTER ROLE {role} PASSWORD ", *_password(change, after))
-    if "comment" in names and (after.comment is not None or change.before is not None):
-        text = "NULL" if after.comment is None else literal(str(after.comment))
-        yield step(change.address, f"COMMENT ON ROLE {role} IS {text}")
+    yield from comment_steps(change, f"ROLE {role}")
 
 
 def _options(change: Change, after: RoleState) -> list[str]:

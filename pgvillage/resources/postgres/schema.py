@@ -6,14 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pgvillage.core.address import Address, quote_part
-from pgvillage.core.change import Action, Change, Resource, Risk
-from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.change import Action, Change, Risk
+from pgvillage.core.plan import Finding
 from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
-from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Live, Parsed, Query
+from pgvillage.estate.manifest.database import SchemaSpec
 from pgvillage.estate.view import ClusterView
+from pgvillage.resources.postgres.as_it_is import comment_steps, filled_in
+from pgvillage.resources.postgres.database_object import DatabaseObject
 from pgvillage.resources.postgres.rights import not_ours
-from pgvillage.resources.postgres.sql import ident, literal, step
+from pgvillage.resources.postgres.sql import ident, step
 
 ORDER = 40
 
@@ -33,21 +36,15 @@ class SchemaState(State):
     comment: str | Unmanaged | None = None
 
 
-class Schema(Kind):
+class Schema(DatabaseObject):
     name = "schema"
+    listed = "schemas"
 
-    def expand(self, view: ClusterView) -> Iterable[Resource]:
-        for database in view.databases:
-            if database.spec.ensure == "absent":
-                continue
-            for index, spec in enumerate(database.spec.schemas):
-                state = SchemaState(
-                    UNMANAGED if spec.owner is None else spec.owner,
-                    UNMANAGED if spec.comment is None else spec.comment,
-                )
-                wish = state if spec.ensure == "present" else None
-                address = Address(view.name, self.name, (database.name, spec.name))
-                yield Resource(address, wish, database.source("schemas", index), wish=wish)
+    def wish(self, spec: SchemaSpec) -> SchemaState:
+        return SchemaState(
+            UNMANAGED if spec.owner is None else spec.owner,
+            UNMANAGED if spec.comment is None else spec.comment,
+        )
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
         yield Query("schema", _SQL, each_database=True)
@@ -60,9 +57,6 @@ class Schema(Kind):
                 for name, owner, comment in rows["schema"]
             }
         )
-
-    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
-        yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         resolved = {a: r.with_state(_settle(r.state, context.snapshot.live.get(a))) for a, r in desired.items()}
@@ -99,9 +93,7 @@ class Schema(Kind):
                 yield step(change.address, f"CREATE SCHEMA {name}{owner}", database=database)
             elif "owner" in names and isinstance(after.owner, str):
                 yield step(change.address, f"ALTER SCHEMA {name} OWNER TO {ident(after.owner)}", database=database)
-            if "comment" in names and (after.comment is not None or change.before is not None):
-                text = "NULL" if after.comment is None else literal(str(after.comment))
-                yield step(change.address, f"COMMENT ON SCHEMA {name} IS {text}", database=database)
+            yield from comment_steps(change, f"SCHEMA {name}", database)
 
 
 KIND = Schema()
@@ -116,8 +108,4 @@ def _comes_along(address: Address, context: Context) -> bool:
 def _settle(wish: State | None, live: State | None) -> State | None:
     if not isinstance(wish, SchemaState):
         return wish
-    known = live if isinstance(live, SchemaState) else SchemaState()
-    return SchemaState(
-        known.owner if wish.owner is UNMANAGED else wish.owner,
-        known.comment if wish.comment is UNMANAGED else wish.comment,
-    )
+    return filled_in(wish, live)

@@ -14,6 +14,7 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.storage import ReplicationSlotSpec
 from pgvillage.estate.view import ClusterView, source_of
+from pgvillage.resources.postgres.as_it_is import filled_in
 from pgvillage.resources.postgres.role import RoleState
 from pgvillage.resources.postgres.sql import literal, step
 
@@ -156,12 +157,7 @@ def _live(row: Sequence[Any]) -> SlotState:
 def _settle(wish: State | None, live: State | None) -> State | None:
     if not isinstance(wish, SlotState):
         return wish
-    known = live if isinstance(live, SlotState) else SlotState()
-    return replace(
-        wish,
-        two_phase=known.two_phase if wish.two_phase is UNMANAGED else wish.two_phase,
-        failover=known.failover if wish.failover is UNMANAGED else wish.failover,
-    )
+    return filled_in(wish, live)
 
 
 def _kept_back(desired: Desired, context: Context) -> Iterable[Finding]:

@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Action, Change, Resource, Risk
-from pgvillage.core.plan import Finding, Unread
+from pgvillage.core.plan import Finding
 from pgvillage.core.secret import SecretRef
 from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
-from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
+from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Live, Parsed, Query
 from pgvillage.estate.manifest.replication import SubscriptionSpec
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources.postgres.as_it_is import filled_in, owned_by
 from pgvillage.resources.postgres.conninfo import ConnInfo
+from pgvillage.resources.postgres.database_object import DatabaseObject
 from pgvillage.resources.postgres.rights import lesser, not_ours
 from pgvillage.resources.postgres.subscription_sql import SINCE, subscription_steps
 
@@ -77,18 +78,15 @@ class SubscriptionState(State):
     copy_data: bool = True
 
 
-class Subscription(Kind):
+class Subscription(DatabaseObject):
     name = "subscription"
+    listed = "subscriptions"
 
-    def expand(self, view: ClusterView) -> Iterable[Resource]:
-        for database in view.databases:
-            for index, spec in enumerate(database.spec.subscriptions if database.spec.ensure == "present" else ()):
-                wish = _state(spec) if spec.ensure == "present" else None
-                address = Address(view.name, self.name, (database.name, spec.name))
-                yield Resource(address, wish, database.source("subscriptions", index), wish=wish)
+    def wish(self, spec: SubscriptionSpec) -> SubscriptionState:
+        return _state(spec)
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
-        if view.survey or any(database.spec.subscriptions for database in view.databases):
+        if self.is_declared(view):
             yield Query(self.name, _sql(capabilities), each_database=True)
 
     def parse(self, live: Live) -> Parsed:
@@ -100,9 +98,6 @@ class Subscription(Kind):
                 states[address] = _live_state(owner, connection, rest)
                 hashes |= {address: connection} if connection else {}
         return Parsed(states, inventory=hashes)
-
-    def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
-        yield Unread(self.name, (database,), reason)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         findings: list[Finding] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgvillage.core.change import Change
 from pgvillage.core.step import Step
-from pgvillage.resources.postgres.as_it_is import comment_on, owner_to
+from pgvillage.resources.postgres.as_it_is import comment_steps, owner_to
 from pgvillage.resources.postgres.sql import ident, idents, literal, step
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def subscription_steps(change: Change) -> Iterator[Step]:
         names = {f.name for f in change.fields}
         if "owner" in names and isinstance(after.owner, str):
             yield step(change.address, owner_to(what, after.owner), database=database)
-        if "comment" in names and (before is not None or after.comment is not None):
-            yield step(change.address, comment_on(what, after.comment), database=database)
+        yield from comment_steps(change, what, database)
         return
     if isinstance(before, SubscriptionState) and before.enabled:
         yield step(change.address, f"ALTER {what} DISABLE", database=database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Action, Change, Resource, Risk
@@ -13,7 +13,8 @@ from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.storage import TablespaceSpec
 from pgvillage.estate.view import ClusterView, source_of
-from pgvillage.resources.postgres.options import comment_steps, parse_options
+from pgvillage.resources.postgres.as_it_is import comment_steps, filled_in
+from pgvillage.resources.postgres.options import parse_options
 from pgvillage.resources.postgres.rights import not_ours
 from pgvillage.resources.postgres.sql import ident, literal, step
 
@@ -41,9 +42,6 @@ class TablespaceState(State):
     random_page_cost: str | Unmanaged | None = None
     effective_io_concurrency: str | Unmanaged | None = None
     maintenance_io_concurrency: str | Unmanaged | None = None
-
-
-_DEFAULTS = TablespaceState()
 
 
 class Tablespace(Kind):
@@ -114,9 +112,7 @@ def _wish(spec: TablespaceSpec) -> TablespaceState:
 def _settle(wish: State | None, live: State | None) -> State | None:
     if not isinstance(wish, TablespaceState):
         return wish
-    known = live if isinstance(live, TablespaceState) else _DEFAULTS
-    unsaid = {f.name: getattr(known, f.name) for f in fields(wish) if getattr(wish, f.name) is UNMANAGED}
-    return replace(wish, **unsaid)
+    return filled_in(wish, live)
 
 
 def _uncreatable(change: Change, context: Context) -> str:
