@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pgvillage.cli.options import DEFAULT_SETTINGS, NoColorOption, SettingsOption, console_of, world_of
+from pgvillage.cli.options import (
+    DEFAULT_SETTINGS,
+    NoColorOption,
+    SettingsOption,
+    TextOrJson,
+    TextOrJsonOption,
+    console_of,
+    world_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,11 +31,6 @@ class Action(enum.StrEnum):
     TEST = "test"
 
 
-class DirectoryOutput(enum.StrEnum):
-    TEXT = "text"
-    JSON = "json"
-
-
 def command(
     action: Annotated[Action, typer.Argument(help="`test` asks and changes nothing.")],  # noqa: ARG001 - there is one
     directory: Annotated[str | None, typer.Argument(help="A directory of the settings; all when unset.")] = None,
@@ -35,7 +38,7 @@ def command(
         str | None, typer.Option("--group", help="Only this group: a manifest's name, or the DN of any group.")
     ] = None,
     settings: SettingsOption = DEFAULT_SETTINGS,
-    output: Annotated[DirectoryOutput, typer.Option("-o", "--output", help="How to print.")] = DirectoryOutput.TEXT,
+    output: TextOrJsonOption = TextOrJson.TEXT,
     no_color: NoColorOption = False,
 ) -> int:
     """Ask LDAP directories for the estate's groups: who answers, with what TLS, which roles that makes, who is left
@@ -47,7 +50,7 @@ def command(
     from pgvillage.usecases.directory_test import exit_of_tests, try_directories
 
     tests = asyncio.run(try_directories(world_of(settings), directory, group))
-    if output is DirectoryOutput.JSON:
+    if output is TextOrJson.JSON:
         document = {"format_version": 1, "directories": [_document(test) for test in tests]}
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:

@@ -9,16 +9,18 @@ import typer
 
 from pgvillage.cli.options import (
     DEFAULT_SETTINGS,
+    EXIT_PARTIAL,
     NoColorOption,
     RevisionOption,
     SettingsOption,
     TargetOption,
+    TextOrJson,
+    TextOrJsonOption,
     TimeoutOption,
     console_of,
     scope_of,
     world_of,
 )
-from pgvillage.cli.who_can import EXIT_PARTIAL, AccessOutput, AccessOutputOption
 from pgvillage.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def command(
     address: Annotated[str, typer.Argument(help="CLUSTER/KIND/NAME, as plans show it, or `role` and a NAME.")],
     name: Annotated[str | None, typer.Argument(help="The role, after `role`: everything it can do, and why.")] = None,
     settings: SettingsOption = DEFAULT_SETTINGS,
-    output: AccessOutputOption = AccessOutput.TEXT,
+    output: TextOrJsonOption = TextOrJson.TEXT,
     target: TargetOption = None,
     revision: RevisionOption = None,
     no_color: NoColorOption = False,
@@ -52,7 +54,7 @@ def command(
     if name is not None:
         _check_word(address)
         return _explain_role(name, settings, scope_of(target, None, None, revision), output, no_color, timeout)
-    if output is not AccessOutput.TEXT or target:
+    if output is not TextOrJson.TEXT or target:
         raise UsageError("-o and -t are for `explain role NAME`; an address names its cluster itself")
     from pgvillage.usecases.explain import explain
 
@@ -67,7 +69,7 @@ def _check_word(word: str) -> None:
 
 
 def _explain_role(
-    name: str, settings: Path, scope: Scope, output: AccessOutput, no_color: bool, timeout: float | None
+    name: str, settings: Path, scope: Scope, output: TextOrJson, no_color: bool, timeout: float | None
 ) -> int:
     import asyncio
     import json
@@ -75,7 +77,7 @@ def _explain_role(
     from pgvillage.usecases.explain_role import explain_role
 
     found = asyncio.run(explain_role(world_of(settings, timeout), scope, name))
-    if output is AccessOutput.JSON:
+    if output is TextOrJson.JSON:
         from pgvillage.report.role_json import accounts_document
 
         typer.echo(json.dumps(accounts_document(found), indent=2, ensure_ascii=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgvillage.cli.options import NoColorOption, Output, OutputOption, console_of
+from pgvillage.cli.options import NoColorOption, TextOrJson, TextOrJsonOption, console_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,22 +41,19 @@ def command(
     schema: Annotated[
         list[str] | None, typer.Option("--schema", help="What the file means by all schemas; repeatable.")
     ] = None,
-    output: OutputOption = Output.TEXT,
+    output: TextOrJsonOption = TextOrJson.TEXT,
     no_color: NoColorOption = False,
 ) -> int:
     """Write manifests from another tool's configuration, and name every key that is not in them. Asks no server."""
     from pgvillage.clients.git_init import repository_around, start_repository
-    from pgvillage.core.errors import UsageError
     from pgvillage.imports.scope import Scope
     from pgvillage.usecases.import_ import import_file
     from pgvillage.usecases.init import Repositories
 
-    if output is Output.MARKDOWN:
-        raise UsageError("-o markdown: an import is shown as text or json")
     scope = Scope(cluster, tuple(database or ()), tuple(schema or ()), tuple(host or ()))
     git = Repositories(repository_around, start_repository)
     done = import_file(file, to, scope, format_.value if format_ else None, git)
-    if output is Output.JSON:
+    if output is TextOrJson.JSON:
         typer.echo(_json(done))
     else:
         _report(console_of(no_color=no_color), done, to)

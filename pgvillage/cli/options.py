@@ -23,6 +23,11 @@ class Output(enum.StrEnum):
     MARKDOWN = "markdown"
 
 
+class TextOrJson(enum.StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
 class Correct(enum.StrEnum):
     OFF = "off"
     SAFE = "safe"
@@ -33,6 +38,8 @@ SettingsOption = Annotated[
     Path, typer.Option("--settings", envvar="PGVILLAGE_SETTINGS", help="The settings file.", show_default=True)
 ]
 DEFAULT_SETTINGS = Path("pgvillage.yaml")
+EXIT_PARTIAL = 6
+TextOrJsonOption = Annotated[TextOrJson, typer.Option("-o", "--output", help="How to print.")]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 TargetOption = Annotated[list[str] | None, typer.Option("-t", "--target", help="Only this cluster; repeatable.")]
 ExcludeOption = Annotated[list[str] | None, typer.Option("--exclude", help="Not this cluster; repeatable.")]

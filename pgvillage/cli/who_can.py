@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated
 
 import typer
 
 from pgvillage.cli.options import (
     DEFAULT_SETTINGS,
+    EXIT_PARTIAL,
     ExcludeOption,
     NoColorOption,
     SelectorOption,
     SettingsOption,
     TargetOption,
+    TextOrJson,
+    TextOrJsonOption,
     TimeoutOption,
     console_of,
     scope_of,
     world_of,
 )
 
-
-class AccessOutput(enum.StrEnum):
-    TEXT = "text"
-    JSON = "json"
-
-
-AccessOutputOption = Annotated[AccessOutput, typer.Option("-o", "--output", help="How to print.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Name every role, however many have the same way.")]
-EXIT_PARTIAL = 6
 
 
 def command(
@@ -45,7 +39,7 @@ def command(
         ),
     ],
     settings: SettingsOption = DEFAULT_SETTINGS,
-    output: AccessOutputOption = AccessOutput.TEXT,
+    output: TextOrJsonOption = TextOrJson.TEXT,
     target: TargetOption = None,
     exclude: ExcludeOption = None,
     selector: SelectorOption = None,
@@ -60,7 +54,7 @@ def command(
     from pgvillage.usecases.who_can import who_can
 
     found = asyncio.run(who_can(world_of(settings, timeout), scope_of(target, exclude, selector), privilege, name))
-    if output is AccessOutput.JSON:
+    if output is TextOrJson.JSON:
         from pgvillage.report.access_json import answers_document
 
         typer.echo(json.dumps(answers_document(found), indent=2, ensure_ascii=False))

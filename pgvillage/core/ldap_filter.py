@@ -29,10 +29,6 @@ class Item:
     sign: Comparison
     parts: tuple[str, ...]
 
-    @property
-    def is_presence(self) -> bool:
-        return self.sign == "=" and self.parts == ("", "")
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:

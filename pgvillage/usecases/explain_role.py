@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from pgvillage.access.question import nearest
@@ -13,6 +13,7 @@ from pgvillage.core.plan import System, TargetId
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.plan import NO_CONSENT, plan_observed
+from pgvillage.usecases.reach import each_reached
 from pgvillage.usecases.world import World
 
 
@@ -21,19 +22,11 @@ async def explain_role(world: World, scope: Scope, text: str) -> Accounts:
     scope, role = _named(scope, text)
     estate = await load_estate(world, scope)
     targets = [target for target in estate.targets if target.system is System.POSTGRES]
-    limit = asyncio.Semaphore(world.settings.parallel)
 
-    async def one(target: TargetId) -> Observation | PgVillageError:
-        async with limit:
-            try:
-                return await observe(world, target, replace(estate.views[target.cluster], survey=True))
-            except PgVillageError as error:
-                return error
-            except TimeoutError:
-                seconds = world.settings.timeouts.read
-                return PgVillageError(f"{target}: reading took longer than {seconds:g} s (timeouts.read)")
+    def look(target: TargetId) -> Awaitable[Observation]:
+        return observe(world, target, replace(estate.views[target.cluster], survey=True))
 
-    found = await asyncio.gather(*map(one, targets))
+    found = await each_reached(world, targets, look)
     seen = [each for each in found if isinstance(each, Observation)]
     knowing = [each for each in seen if _knows(each, role)]
     failed = tuple((t.cluster, str(e)) for t, e in zip(targets, found, strict=True) if isinstance(e, PgVillageError))

@@ -13,6 +13,7 @@ from pgvillage.engine.policy import open_gates, rules_in_force
 from pgvillage.settings import CorrectMode
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
 from pgvillage.usecases.observe import Observation, observe
+from pgvillage.usecases.reach import reached
 from pgvillage.usecases.world import World
 
 
@@ -45,15 +46,11 @@ async def make_plan(world: World, scope: Scope, consent: Consent = NO_CONSENT) -
 
     async def one(target: TargetId) -> TargetPlan:
         async with limit:
-            view = estate.views[target.cluster]
-            try:
-                observations[target] = await observe(world, target, view)
-            except PgVillageError as error:
-                return TargetPlan(target, Status.UNREACHABLE, error=str(error), observed_at=world.now())
-            except TimeoutError:
-                text = f"{target}: reading took longer than {world.settings.timeouts.read:g} s (timeouts.read)"
-                return TargetPlan(target, Status.UNREACHABLE, error=text, observed_at=world.now())
-            return plan_observed(world, observations[target], estate, consent)
+            seen = await reached(world, target, observe(world, target, estate.views[target.cluster]))
+            if isinstance(seen, PgVillageError):
+                return TargetPlan(target, Status.UNREACHABLE, error=str(seen), observed_at=world.now())
+            observations[target] = seen
+            return plan_observed(world, seen, estate, consent)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(target)) for target in estate.targets]

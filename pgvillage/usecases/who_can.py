@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 
 from pgvillage.access.directory import feeds_of
@@ -16,6 +15,7 @@ from pgvillage.core.plan import System, TargetId
 from pgvillage.estate.manifest.database import DatabaseFields
 from pgvillage.estate.view import ClusterView, DeclaredDatabase
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
+from pgvillage.usecases.reach import each_reached
 from pgvillage.usecases.world import World
 
 
@@ -26,19 +26,11 @@ async def who_can(world: World, scope: Scope, privilege: str, name: str) -> Answ
     targets = [target for target in estate.targets if target.system is System.POSTGRES]
     if not targets:
         raise UsageError("no cluster with a `connection` in the scope")
-    limit = asyncio.Semaphore(world.settings.parallel)
 
-    async def one(target: TargetId) -> Answer | PgVillageError:
-        async with limit:
-            try:
-                return await _ask(world, target, estate.views[target.cluster], question)
-            except PgVillageError as error:
-                return error
-            except TimeoutError:
-                seconds = world.settings.timeouts.read
-                return PgVillageError(f"{target}: reading took longer than {seconds:g} s (timeouts.read)")
+    def ask(target: TargetId) -> Awaitable[Answer]:
+        return _ask(world, target, estate.views[target.cluster], question)
 
-    found = await asyncio.gather(*map(one, targets))
+    found = await each_reached(world, targets, ask)
     return _gathered(question, estate, dict(zip((t.cluster for t in targets), found, strict=True)))
 
 
