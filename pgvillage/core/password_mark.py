@@ -27,14 +27,24 @@ def mark_of(secret: Secret) -> str:
 
 def fits(secret: Secret, mark: str) -> bool:
     """Whether `mark` was made of this value; False for anything that is no mark."""
-    match = _FORM.match(mark)
+    parts = salted_parts(_FORM, mark)
+    if parts is None:
+        return False
+    iterations, salt, stored = parts
+    return hmac.compare_digest(_hash(secret, salt, iterations), stored)
+
+
+def salted_parts(form: re.Pattern[str], text: str) -> tuple[int, bytes, bytes] | None:
+    """Iterations, salt and stored key by the first three groups of `form`; None for what is no such text, or would
+    take for ever to compare.
+    """
+    match = form.match(text)
     if not match or not 0 < int(match[1]) <= _MAX_ITERATIONS:
-        return False
+        return None
     try:
-        salt, stored = base64.b64decode(match[2], validate=True), base64.b64decode(match[3], validate=True)
+        return int(match[1]), base64.b64decode(match[2], validate=True), base64.b64decode(match[3], validate=True)
     except binascii.Error:
-        return False
-    return hmac.compare_digest(_hash(secret, salt, int(match[1])), stored)
+        return None
 
 
 def _hash(secret: Secret, salt: bytes, iterations: int) -> bytes:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import re
 
+from pgvillage.core.password_mark import salted_parts
 from pgvillage.core.secret import Secret
 
 _FORM = re.compile(r"SCRAM-SHA-256\$([0-9]+):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)\Z")
-_MAX_ITERATIONS = 1_000_000
 
 
 def matches(password: Secret, verifier: Secret) -> bool:
     """Recompute with the stored salt and iterations (RFC 5803); False for anything that is no such verifier."""
-    match = _FORM.match(verifier.reveal())
-    if not match or not 0 < int(match[1]) <= _MAX_ITERATIONS:
+    parts = salted_parts(_FORM, verifier.reveal())
+    if parts is None:
         return False
-    try:
-        salt, stored = base64.b64decode(match[2], validate=True), base64.b64decode(match[3], validate=True)
-    except binascii.Error:
-        return False
-    return any(
-        hmac.compare_digest(_stored_key(form, salt, int(match[1])), stored) for form in _forms(password.reveal())
-    )
+    iterations, salt, stored = parts
+    return any(hmac.compare_digest(_stored_key(form, salt, iterations), stored) for form in _forms(password.reveal()))
 
 
 def _forms(password: str) -> list[bytes]:
