@@ -147,6 +147,6 @@ def _refused(change: Change, context: Context) -> str:
     if after.function not in known:
         return (
             f"function {after.function}() does not exist (yet) or does not return event_trigger: "
-            f"it comes with the application{near(after.function, known)}"
+            f"it comes with the application{near(after.function, known, str)}"
         )
     return ""

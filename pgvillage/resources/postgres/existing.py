@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.engine.kind import Context
@@ -25,7 +25,7 @@ def missing_relations(address: Address, tables: Iterable[str], schemas: Iterable
     for table in tables:
         if table not in there:
             schema, name = (quote_part(part) for part in split_name(table))
-            return f"table {schema}.{name} does not exist (yet): it comes with the application{near(table, there)}"
+            return f"table {schema}.{name} does not exist (yet): it comes with the application{near(table, there, str)}"
     known = inventory.schemas.get(database, frozenset()) | _declared(database, context)
     for schema in schemas:
         if schema not in known:
@@ -33,10 +33,10 @@ def missing_relations(address: Address, tables: Iterable[str], schemas: Iterable
     return ""
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?`, or nothing."""
+def near(name: str, known: Iterable[str], shown: Callable[[str], str] = quote_part) -> str:
+    """`; did you mean X?`, or nothing. Names of several parts are `shown` as they are."""
     found = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f"; did you mean {shown(found[0])}?" if found else ""
 
 
 def _declared(database: str, context: Context) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
@@ -14,6 +13,7 @@ from pgvillage.core.state import State
 from pgvillage.engine.kind import Context, Desired
 from pgvillage.estate.manifest.database import DatabaseFields, ExtensionSpec
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION, every_privilege, public_at_creation
+from pgvillage.resources.postgres.existing import near
 from pgvillage.resources.postgres.leavers import out_of_bounds
 from pgvillage.resources.postgres.privilege_inventory import (
     IN_SCHEMAS,
@@ -146,13 +146,13 @@ class Resolver:
             return ""  # of a table that is not there (yet) a warning tells
         columns = [c for t, c in map(column_parts, known) if t == table]
         where = f"{quote_part(place[2])}.{quote_part(table)}"
-        return f"table {where} has no column {quote_part(column)}{_hint(column, columns)}"
+        return f"table {where} has no column {quote_part(column)}{near(column, columns)}"
 
     def _parameter_fault(self, _place: Place, name: str) -> str:
         known = self._context.snapshot.inventory.get("parameter")
         if "." in name or not isinstance(known, dict) or name in known or self._major < PARAMETERS_SINCE:
             return ""  # a name with a dot may belong to a module that is not loaded
-        return f"the server has no parameter {quote_part(name)}{_hint(name, known)}"
+        return f"the server has no parameter {quote_part(name)}{near(name, known)}"
 
     @cached_property
     def _coming(self) -> Mapping[str, set[str]]:
@@ -328,12 +328,7 @@ def _missing(place: Place, name: str, whole: Iterable[str]) -> str:
     more = ", or is not trusted" if place[0] == "language" else ""
     shown = name if place[0] in ("column", "function") else quote_part(name)
     where = f"{quote_part(place[2])}." if place[0] in IN_SCHEMAS else ""
-    return f"{word} {where}{shown} does not exist (yet){more}{_hint(name, whole)}"
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {quote_part(near[0])}?" if near else ""
+    return f"{word} {where}{shown} does not exist (yet){more}{near(name, whole)}"
 
 
 def _no_such_schema(place: Place, inventory: Inventory, coming: Mapping[str, set[str]]) -> str:
@@ -344,7 +339,7 @@ def _no_such_schema(place: Place, inventory: Inventory, coming: Mapping[str, set
     if schema in known:
         return ""
     where = f"database {quote_part(database)} has no schema {quote_part(schema)} and none is declared"
-    return f"{where}{_hint(schema, known)}"
+    return f"{where}{near(schema, known)}"
 
 
 def _with(state: PrivilegeState | None, more: Mapping[str, frozenset[str]]) -> PrivilegeState | None:
