@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from pgvillage.core.address import Address, quote_part
@@ -13,24 +14,32 @@ from pgvillage.resources.postgres.privilege_inventory import Inventory
 
 def missing_relations(address: Address, tables: Iterable[str], schemas: Iterable[str], context: Context) -> str:
     """The first table or schema that is not there, in words; empty when all are. A declared schema will be."""
-    inventory = context.snapshot.inventory.get("privilege")
-    assert isinstance(inventory, Inventory)
     database = address.name[0]
-    there = {
-        join_name(place[2], name)
-        for place, names in inventory.names.items()
-        if place[:2] == ("table", database)
-        for name in names
-    }
+    there = context.once(_tables).get(database, frozenset())
     for table in tables:
         if table not in there:
             schema, name = (quote_part(part) for part in split_name(table))
             return f"table {schema}.{name} does not exist (yet): it comes with the application{near(table, there, str)}"
-    known = inventory.schemas.get(database, frozenset()) | _declared(database, context)
+    known = _inventory(context).schemas.get(database, frozenset()) | _declared(database, context)
     for schema in schemas:
         if schema not in known:
             return f"schema {quote_part(schema)} does not exist and none is declared{near(schema, known)}"
     return ""
+
+
+def _inventory(context: Context) -> Inventory:
+    inventory = context.snapshot.inventory.get("privilege")
+    assert isinstance(inventory, Inventory)
+    return inventory
+
+
+def _tables(context: Context) -> dict[str, frozenset[str]]:
+    """Tables and views by database, as schema.name; there may be tens of thousands, and each policy asks."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for (object_class, database, schema), names in _inventory(context).names.items():
+        if object_class == "table":
+            found[database].update(join_name(schema, name) for name in names)
+    return {database: frozenset(names) for database, names in found.items()}
 
 
 def near(name: str, known: Iterable[str], shown: Callable[[str], str] = quote_part) -> str:

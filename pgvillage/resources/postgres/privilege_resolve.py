@@ -115,8 +115,8 @@ class Resolver:
             found = {text: self._function(known, text) for text in sorted(objects)}
             for text, (_, fault) in found.items():
                 if fault and not (fault.startswith("unknown") and self._may_come(place)):
-                    near = known.nearest(text)
-                    hint = f"; did you mean {near}?" if near else ""
+                    nearest = known.nearest(text)
+                    hint = f"; did you mean {nearest}?" if nearest else ""
                     return resource, f"{fault} in schema {quote_part(place[2])}{hint}"
             entries[privilege] = frozenset(name for name, _ in found.values())
         return resource.with_state(PrivilegeState(entries)), ""
