@@ -97,7 +97,7 @@ class Membership(Kind):
         snapshot, view = context.snapshot, context.view
         modern = context.capabilities is not None and context.capabilities.major >= _OPTIONS_SINCE
         taboo = context.once(out_of_bounds)
-        inherits = _inherits(context)
+        inherits = context.once(_inherits)
         resolved: Desired = {}
         for address, resource in desired.items():
             if address.name[1] in taboo:
@@ -138,7 +138,7 @@ class Membership(Kind):
         return Judgement(Risk.ACCESS if loses else Risk.CHANGE, revokes=int(loses), refused=refused)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
-        inherits = _inherits(context)
+        inherits = context.once(_inherits)
         grants: dict[tuple[str, str], list[Change]] = defaultdict(list)
         revokes: dict[str, list[Change]] = defaultdict(list)
         coming = {change.address: change.after for change in changes}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pgvillage.core.address import Address
-from pgvillage.core.change import Action, Change, Resource, Risk
+from pgvillage.core.change import Action, Change, Resource, Risk, Source
 from pgvillage.core.plan import Finding, Unread
 from pgvillage.core.state import UNMANAGED, State, Unmanaged
 from pgvillage.core.step import Step
@@ -132,16 +132,18 @@ def _settled(
 
 def _undeclared(kind: str, desired: Desired, context: Context) -> Desired:
     """Policies nobody wrote, of tables whose policies are exact."""
-    found: Desired = {}
-    for database in context.view.databases:
-        for index, table in enumerate(database.spec.row_security if database.spec.ensure == "present" else ()):
-            place = (database.name, *split_name(table.table)) if table.exact else None
-            for address in context.snapshot.live if place else ():
-                if address.kind == kind and address.name[:3] == place and address not in desired:
-                    source = database.source("rowSecurity", index)
-                    reason = "the policies of this table are exact"
-                    found[address] = Resource(address, None, source, reason, declared=False)
-    return found
+    exact: dict[tuple[str, ...], Source] = {
+        (database.name, *split_name(table.table)): database.source("rowSecurity", index)
+        for database in context.view.databases
+        for index, table in enumerate(database.spec.row_security if database.spec.ensure == "present" else ())
+        if table.exact
+    }
+    reason = "the policies of this table are exact"
+    return {
+        address: Resource(address, None, exact[address.name[:3]], reason, declared=False)
+        for address in (context.snapshot.live if exact else ())
+        if address.kind == kind and address.name[:3] in exact and address not in desired
+    }
 
 
 def _statements(change: Change, what: str) -> Iterable[str]:
