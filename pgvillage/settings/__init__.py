@@ -26,14 +26,40 @@ from pgvillage.settings.common import (
     Vault,
 )
 from pgvillage.settings.directory import Directory, Domain, LdapBind, MemberAttribute, address_and_port
-from pgvillage.settings.serve import Serve
+from pgvillage.settings.serve import Replicas, Retention, Serve
 
 __all__ = [
-    "SSL_MODES", "AppRole", "Ceilings", "ClientCertificate", "CorrectMode", "Credential", "Directory", "Domain", "Etcd",
-    "Generate", "LdapBind", "LimitCeiling", "MemberAttribute", "Name", "PlainSource", "Repository", "SecretSource",
-    "Section", "Serve", "Settings", "Sops", "SslMode", "Stores", "Timeouts", "TlsFiles", "Vault", "Webhook",
+    "SSL_MODES",
+    "AppRole",
+    "Ceilings",
+    "ClientCertificate",
+    "CorrectMode",
+    "Credential",
+    "Directory",
+    "Domain",
+    "Etcd",
+    "Generate",
+    "LdapBind",
+    "LimitCeiling",
+    "MemberAttribute",
+    "Name",
+    "PlainSource",
+    "Replicas",
+    "Repository",
+    "Retention",
+    "SecretSource",
+    "Section",
+    "Serve",
+    "Settings",
+    "Sops",
+    "SslMode",
+    "Stores",
+    "Timeouts",
+    "TlsFiles",
+    "Vault",
+    "Webhook",
     "address_and_port",
-]  # fmt: skip
+]
 
 
 class Repository(Section):

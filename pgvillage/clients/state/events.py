@@ -1,0 +1,37 @@
+"""Events: the transitions that people watch."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, func, insert, select
+
+from pgvillage.clients.state.rows import as_record, as_row
+from pgvillage.clients.state.tables import event
+from pgvillage.core.history import Event
+
+
+class Events:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, record: Event) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(insert(event).values(as_row(record)))
+
+    def after(self, last: int, target: str | None = None, limit: int = 500) -> list[Event]:
+        """Those behind number `last`, the oldest first."""
+        found = select(event).where(event.c.id > last).order_by(event.c.id).limit(limit)
+        found = found if target is None else found.where(event.c.target == target)
+        with self._engine.connect() as connection:
+            return [as_record(Event, row) for row in connection.execute(found).mappings()]
+
+    def newest(self, target: str | None = None, limit: int = 100) -> list[Event]:
+        """The newest first."""
+        found = select(event).order_by(event.c.id.desc()).limit(limit)
+        found = found if target is None else found.where(event.c.target == target)
+        with self._engine.connect() as connection:
+            return [as_record(Event, row) for row in connection.execute(found).mappings()]
+
+    def last(self) -> int:
+        """The number of the newest, 0 when there is none."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.max(event.c.id))).scalar() or 0

@@ -1,0 +1,16 @@
+"""Fences: a replica's right to write to a target, as a number that grows with every change of hands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """`token` is an etcd revision: of two holders the later has the greater one, and the target refuses the lesser.
+
+    0 is that of a command at a terminal or of a daemon that is alone: the target's own lock decides.
+    """
+
+    token: int
+    holder: str

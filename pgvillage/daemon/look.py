@@ -1,0 +1,37 @@
+"""What the loops tell the rest of the daemon: looks at targets, and applies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pgvillage.core.plan import Plan
+from pgvillage.core.run import TargetRun
+from pgvillage.core.status import TargetStatus
+from pgvillage.estate.manifest.estate import Notification
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Look:
+    """One full look at one target. `plan` is of it alone; where it could not be read, the plan's status says so.
+
+    `routes` are the estate's rules for notifications, `labels` the cluster's.
+    """
+
+    target: str
+    plan: Plan
+    status: TargetStatus
+    labels: Mapping[str, str]
+    routes: tuple[Notification, ...] = ()
+    applied: TargetRun | None = None
+
+
+class Listener(Protocol):
+    """Told after every full look, in the order of looks; it may not raise, and must not take long."""
+
+    async def looked(self, look: Look) -> None: ...
+
+    async def keep(self, targets: Collection[str]) -> None:
+        """Every other target has left the estate, or is another replica's now."""
+        ...
