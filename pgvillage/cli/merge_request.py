@@ -1,0 +1,85 @@
+"""`plan --comment`: the merge request of this pipeline, and telling it."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgvillage.cli.options import EXIT_PARTIAL
+
+if TYPE_CHECKING:
+    from pgvillage.core.merge_request import MergeRequest
+    from pgvillage.core.plan import Plan
+    from pgvillage.wiring import RealWorld
+
+_MOST_EVENT_BYTES = 32 << 20
+
+
+class CommentOn(enum.StrEnum):
+    GITLAB = "gitlab"
+    GITHUB = "github"
+    GITEA = "gitea"
+    FORGEJO = "forgejo"
+
+
+def merge_request_of(world: RealWorld, kind: CommentOn) -> MergeRequest:
+    """Raises UsageError where the environment is not that of a merge request's pipeline."""
+    from pgvillage.core.errors import UsageError
+    from pgvillage.usecases.ci_place import place_in_ci
+
+    forge = world.settings.forge
+    if forge.kind is not None and forge.kind != kind.value:
+        raise UsageError(f"--comment {kind}: forge.kind of the settings is {forge.kind}")
+    return place_in_ci(forge, kind.value, os.environ, _event())
+
+
+def _event() -> dict[str, Any]:
+    """What started a workflow; empty where nothing says."""
+    from pgvillage.core.errors import UsageError
+
+    name = os.environ.get("GITHUB_EVENT_PATH", "")
+    if not name:
+        return {}
+    try:
+        file = Path(name)
+        found = json.loads(file.read_bytes()) if file.stat().st_size <= _MOST_EVENT_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"--comment: GITHUB_EVENT_PATH: {name} is not a JSON object that can be read")
+    return found
+
+
+def told(world: RealWorld, request: MergeRequest, plan: Plan, base: str) -> int:
+    """The exit code: 0, or 6 when something could not be told; the plan has been printed by then."""
+    import asyncio
+
+    from pgvillage.core.errors import PgVillageError
+
+    try:
+        problems = asyncio.run(_tell(world, request, plan, base))
+    except PgVillageError as error:
+        problems = [f"nothing was written: {error}"]
+    for problem in problems:
+        print(f"pgvillage: merge request {request.number}: {problem}", file=sys.stderr)
+    if problems:
+        print("pgvillage: the plan above is whole; only telling the merge request failed (exit 6)", file=sys.stderr)
+    return EXIT_PARTIAL if problems else 0
+
+
+async def _tell(world: RealWorld, request: MergeRequest, plan: Plan, base: str) -> list[str]:
+    from pgvillage.clients.forge.open import conversation
+    from pgvillage.report.merge_request import comment_body, marker, plan_status
+    from pgvillage.usecases.comment import tell
+
+    settings = world.settings
+    label = settings.forge.label or ""
+    mark = marker(settings.repository.path, label, *plan.scope)
+    context = f"pgvillage/plan/{label}" if label else "pgvillage/plan"
+    async with conversation(settings.forge, request) as talk:
+        body = comment_body(plan, mark, base, request.job, talk.limit)
+        return await tell(talk, mark, body, plan_status(plan, context, request.job))
