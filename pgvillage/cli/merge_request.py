@@ -81,5 +81,5 @@ async def _tell(world: RealWorld, request: MergeRequest, plan: Plan, base: str) 
     mark = marker(settings.repository.path, label, *plan.scope)
     context = f"pgvillage/plan/{label}" if label else "pgvillage/plan"
     async with conversation(settings.forge, request) as talk:
-        body = comment_body(plan, mark, base, request.job, talk.limit)
+        body = comment_body(plan, mark, (request.head, base), request.job, talk.limit)
         return await tell(talk, mark, body, plan_status(plan, context, request.job))

@@ -193,7 +193,7 @@ class _Intake:
         if _content_type(request) not in ("application/json", _FORM):
             raise _Refused(415, "broken")
         length = request.headers.get("content-length", "0")
-        if not length.isdigit() or len(length) > 9 or int(length) > _MOST_BYTES:
+        if not (length.isascii() and length.isdigit()) or len(length) > 9 or int(length) > _MOST_BYTES:
             raise _Refused(413, "broken")
         if self._reading.total() >= _AT_A_TIME or self._reading[address] >= _AT_A_TIME_EACH:
             raise _Refused(429, "flood", 1)

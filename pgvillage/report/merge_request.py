@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pgvillage.core.change import Action
 from pgvillage.core.merge_request import CommitStatus
 from pgvillage.core.plan import Plan, Status, count_actions
-from pgvillage.report.markdown import plan_markdown
+from pgvillage.report.markdown import code, plan_markdown
 from pgvillage.report.words import clipped, counted, visible
 
 _STATUS_CHARACTERS = 140
@@ -20,10 +20,11 @@ def marker(*parts: str) -> str:
     return f"<!-- pgvillage:merge-request:{name} -->"
 
 
-def comment_body(plan: Plan, mark: str, base: str, job: str, limit: int) -> str:
-    """At most `limit` characters that begin with the marker."""
+def comment_body(plan: Plan, mark: str, merge: tuple[str, str], job: str, limit: int) -> str:
+    """At most `limit` characters that begin with the marker; `merge` is the head and what it goes into."""
     log = f" · [the job's log]({_link(job)})" if job else ""
-    foot = f"\n<sub>What merging into `{base[:12]}` would do{log}</sub>\n"
+    head, base = merge
+    foot = f"\n{code(head[:12])} merged into {code(base)}{log}\n"
     return f"{mark}\n{plan_markdown(plan, limit - len(mark) - len(foot) - 1, whole=True)}{foot}"
 
 

@@ -171,12 +171,12 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def pages(api: ForgeApi, path: str, size_name: str, size: int) -> list[dict[str, Any]]:
+async def pages(api: ForgeApi, path: str, size_name: str, size: int, **order: str) -> list[dict[str, Any]]:
     """All of a list. One that ignores `page` gives the same again, and is then whole."""
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
     for page in range(1, _PAGES + 1):
-        listed = (await api.get(path, **{"page": page, size_name: size})).document
+        listed = (await api.get(path, **{**order, "page": page, size_name: size})).document
         fresh = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
         fresh = [each for each in fresh if str(each.get("id")) not in seen]
         seen.update(str(each.get("id")) for each in fresh)

@@ -30,7 +30,7 @@ class GitlabConversation:
         return (name,)
 
     async def comments(self) -> AsyncIterator[Comment]:
-        for note in await pages(self._api, f"{self._notes}?sort=asc&order_by=created_at", "per_page", _PAGE):
+        for note in await pages(self._api, self._notes, "per_page", _PAGE, sort="asc", order_by="created_at"):
             if note.get("system") is not True:
                 author = _part(note.get("author"), "username")
                 yield Comment(str(note.get("id")), str(author or ""), str(note.get("body") or ""))
