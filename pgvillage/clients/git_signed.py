@@ -37,8 +37,15 @@ def refusal(mirror: Mirror, signatures: Signatures, old: str, new: str) -> str:
             _, shown = mirror.output(*arguments, "log", "-1", "--format=%G?%x00%an%x00%s", commit)
             verdict, author, subject = [*shown.split("\0"), "", ""][:3]
             reason = _REASONS.get(verdict, "has a signature that doesn't verify")
+            if verdict == "N" and _has_signature(mirror, commit):  # of a kind that no keys are listed for
+                reason = _REASONS["E"]
             return f"commit {commit[:12]} ({plain(subject)[:60]!r} by {plain(author)[:60]!r}) {reason}"
     return ""
+
+
+def _has_signature(mirror: Mirror, commit: str) -> bool:
+    head = mirror.output("cat-file", "commit", commit)[1].partition("\n\n")[0]
+    return any(line.startswith("gpgsig") for line in head.splitlines())
 
 
 def _since(mirror: Mirror, old: str, new: str) -> list[str]:
@@ -65,7 +72,7 @@ def _keys(mirror: Mirror, signatures: Signatures) -> list[str]:
         "gpg.minTrustLevel": "undefined",
         "gpg.program": "gpg" if keyring is not None else "false",
         "gpg.x509.program": "false",
-        "gpg.ssh.program": "ssh-keygen" if signers is not None else "false",
+        "gpg.ssh.program": "ssh-keygen",
         "gpg.ssh.allowedSignersFile": str(signers or "/dev/null"),
         "gpg.ssh.revocationFile": "",
         "log.showSignature": "false",

@@ -65,8 +65,8 @@ class ForgeApi:
         if self._client is not None:
             await self._client.aclose()
 
-    async def get(self, path: str, **parameters: str | int) -> Answer:
-        return await self._ask("GET", path, parameters, None, again=True)
+    async def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> Answer:
+        return await self._ask("GET", path, parameters or {}, None, again=True)
 
     async def send(self, method: str, path: str, document: Mapping[str, Any], *, again: bool) -> Answer:
         """`again`: doing it twice is the same as once, so it may be tried after an answer that never came."""
@@ -176,7 +176,7 @@ async def pages(api: ForgeApi, path: str, size_name: str, size: int, **order: st
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
     for page in range(1, _PAGES + 1):
-        listed = (await api.get(path, **{**order, "page": page, size_name: size})).document
+        listed = (await api.get(path, {**order, "page": page, size_name: size})).document
         fresh = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
         fresh = [each for each in fresh if str(each.get("id")) not in seen]
         seen.update(str(each.get("id")) for each in fresh)
