@@ -82,7 +82,8 @@ class EstateSource:
             raise SourceError(f"{mirror.git.remote.shown} has no commits yet: there is nothing to merge")
         result = self._laid_out(mirror, merged(mirror, into, what))
         signatures = self._repository.signatures
-        refused = refusal(mirror, signatures, into, what) if signatures and signatures.required else ""
+        why = refusal(mirror, signatures, into, what) if signatures and signatures.required else ""
+        refused = f"after the merge this would be refused: {why} (repository.signatures)" if why else ""
         with Objects(mirror.folder, mirror.git.environment()) as objects:
             subject = self._described(objects, what, result.root).subject
         try:
