@@ -54,32 +54,38 @@ def _event() -> dict[str, Any]:
     return found
 
 
-def told(world: RealWorld, request: MergeRequest, plan: Plan, base: str) -> int:
-    """The exit code: 0, or 6 when something could not be told; the plan has been printed by then."""
+def told(world: RealWorld, request: MergeRequest, base: str, scope: tuple[str, ...], found: Plan | Exception) -> int:
+    """The exit code: 0, or 6 when something could not be told. `found` is the plan, or why there is none."""
     import asyncio
 
     from pgvillage.core.errors import PgVillageError
 
     try:
-        problems = asyncio.run(_tell(world, request, plan, base))
+        problems = asyncio.run(_tell(world, request, base, scope, found))
     except PgVillageError as error:
         problems = [f"nothing was written: {error}"]
     for problem in problems:
         print(f"pgvillage: merge request {request.number}: {problem}", file=sys.stderr)
-    if problems:
+    if problems and not isinstance(found, Exception):
         print("pgvillage: the plan above is whole; only telling the merge request failed (exit 6)", file=sys.stderr)
     return EXIT_PARTIAL if problems else 0
 
 
-async def _tell(world: RealWorld, request: MergeRequest, plan: Plan, base: str) -> list[str]:
+async def _tell(
+    world: RealWorld, request: MergeRequest, base: str, scope: tuple[str, ...], found: Plan | Exception
+) -> list[str]:
     from pgvillage.clients.forge.open import conversation
-    from pgvillage.report.merge_request import comment_body, marker, plan_status
+    from pgvillage.report.merge_request import comment_body, failure_body, failure_status, marker, plan_status
     from pgvillage.usecases.comment import tell
 
     settings = world.settings
     label = settings.forge.label or ""
-    mark = marker(settings.repository.path, label, *plan.scope)
+    mark = marker(settings.repository.path, label, *scope)
     context = f"pgvillage/plan/{label}" if label else "pgvillage/plan"
+    merge = (request.head, base)
     async with conversation(settings.forge, request) as talk:
-        body = comment_body(plan, mark, (request.head, base), request.job, talk.limit)
-        return await tell(talk, mark, body, plan_status(plan, context, request.job))
+        if isinstance(found, Exception):
+            body = failure_body(str(found), mark, merge, request.job, talk.limit)
+            return await tell(talk, mark, body, failure_status(context, request.job))
+        body = comment_body(found, mark, merge, request.job, talk.limit)
+        return await tell(talk, mark, body, plan_status(found, context, request.job))

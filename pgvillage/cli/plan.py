@@ -60,7 +60,7 @@ def command(
     """Show what differs between Git and your clusters, and what apply would do. Changes nothing."""
     import asyncio
 
-    from pgvillage.core.errors import UsageError
+    from pgvillage.core.errors import PgVillageError, UsageError
     from pgvillage.usecases.outcome import exit_of_plan, weightiest
     from pgvillage.usecases.plan import Consent, make_plan
 
@@ -72,13 +72,18 @@ def command(
         revision, base = revision or request.head, base or request.target
     consent = Consent(approve or (), correct.value if correct else None, acknowledge or ())
     scope = replace(scope_of(target, exclude, selector, revision), base=base)
-    plan = asyncio.run(make_plan(world, scope, consent)).plan
+    try:
+        plan = asyncio.run(make_plan(world, scope, consent)).plan
+    except PgVillageError as error:
+        if request is not None:
+            told(world, request, base or "", scope.words(), error)
+        raise
     _save(plan, out)
     _show(plan, output, sql=sql, no_color=no_color)
     code = exit_of_plan(plan, detailed=detailed_exitcode)
     if request is None:
         return code
-    return weightiest([code, told(world, request, plan, base or "")])
+    return weightiest([code, told(world, request, base or "", scope.words(), plan)])
 
 
 def _save(plan: Plan, out: Path | None) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pgvillage.core.change import Action
 from pgvillage.core.merge_request import CommitStatus
 from pgvillage.core.plan import Plan, Status, count_actions
-from pgvillage.report.markdown import code, plan_markdown
+from pgvillage.report.markdown import block, code, plan_markdown
 from pgvillage.report.words import clipped, counted, visible
 
 _STATUS_CHARACTERS = 140
@@ -22,10 +23,28 @@ def marker(*parts: str) -> str:
 
 def comment_body(plan: Plan, mark: str, merge: tuple[str, str], job: str, limit: int) -> str:
     """At most `limit` characters that begin with the marker; `merge` is the head and what it goes into."""
+    # The merge's own commit is nowhere but in our clone; people know the head.
+    told = replace(plan, revision=merge[0])
+    foot = _foot(merge, job)
+    return f"{mark}\n{plan_markdown(told, limit - len(mark) - len(foot) - 1, whole=True)}{foot}"
+
+
+def failure_body(error: str, mark: str, merge: tuple[str, str], job: str, limit: int) -> str:
+    """Instead of a plan, why there is none: an older plan must not be taken for the one of this head."""
+    foot = _foot(merge, job)
+    text = visible(clipped(error, min(limit // 8, 20_000)), keep="\n")
+    return f"{mark}\n### No plan for {code(merge[0][:12])}\n\n{block('text', text)}{foot}"
+
+
+def failure_status(context: str, job: str) -> CommitStatus:
+    return CommitStatus(
+        good=False, context=context, description="there is no plan: see the comment or the log", url=job
+    )
+
+
+def _foot(merge: tuple[str, str], job: str) -> str:
     log = f" · [the job's log]({_link(job)})" if job else ""
-    head, base = merge
-    foot = f"\n{code(head[:12])} merged into {code(base)}{log}\n"
-    return f"{mark}\n{plan_markdown(plan, limit - len(mark) - len(foot) - 1, whole=True)}{foot}"
+    return f"\nWhat merging {code(merge[0][:12])} into {code(merge[1])} does{log}\n"
 
 
 def _link(url: str) -> str:

@@ -12,6 +12,7 @@ from tests.integration.conftest import EstateMaker
 from tests.integration.estate_builder import (
     EXIT_BLOCKED,
     EXIT_ERROR,
+    EXIT_INVALID,
     EXIT_PARTIAL,
     EXIT_USAGE,
     EstateBuilder,
@@ -79,7 +80,7 @@ def in_pipeline(estate: EstateBuilder, forge: ForgeServer, **more: str) -> None:
     estate.environment |= {**found, **more}
 
 
-@pytest.mark.parametrize("forge", ["gitlab", "github", "gitea", "forgejo"], indirect=True)
+@pytest.mark.parametrize("forge", ["gitlab", "github", "gitea"], indirect=True)
 def test_the_plan_in_one_comment(estate: EstateBuilder, forge: ForgeServer) -> None:
     estate.commit("etl leaves")
     in_pipeline(estate, forge)
@@ -183,6 +184,22 @@ def test_failing_to_comment_never_hides_the_plan(
     assert words in ran.err
     assert "the plan above is whole" in ran.err
     assert "planted" not in ran.text
+
+
+def test_an_old_plan_is_not_left_standing(estate: EstateBuilder, forge: ForgeServer) -> None:
+    estate.commit("etl leaves")
+    in_pipeline(estate, forge)
+    estate.run("plan", "--comment", "gitlab").done(EXIT_BLOCKED)
+    estate.documents["users"] = [user("etl", memberOf=["planted ``` @here"]), user("web", conectionLimit=7)]
+    estate.commit("broken")
+    in_pipeline(estate, forge)
+    ran = estate.run("plan", "--comment", "gitlab").done(EXIT_INVALID)
+    assert "connectionLimit" in ran.err
+    (body,) = forge.bodies
+    assert "### No plan for" in body
+    assert "connectionLimit" in body
+    assert "role etl" not in body
+    assert forge.statuses[-1]["state"] == "failed"
 
 
 def test_what_makes_no_sense(estate: EstateBuilder, forge: ForgeServer) -> None:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -495,3 +496,14 @@ def test_any_bytes_are_refused(body: bytes, name: str, tmp_path_factory: pytest.
     assert house.post("hub", (headers, body)).status == 401
     assert house.pokes == 0
     house.state.close()
+
+
+def test_old_deliveries_are_forgotten(house: House) -> None:
+    now = datetime.now(UTC)
+    intake = house.state.intake
+    assert intake.take("hub", "old", now - timedelta(days=31))
+    assert intake.take("hub", "new", now)
+    assert intake.take("lab", "new", now), "each hook for itself"
+    assert not intake.take("hub", "new", now)
+    assert intake.forget(now - timedelta(days=30)) == 1
+    assert intake.take("hub", "old", now)
