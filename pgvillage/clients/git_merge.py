@@ -29,6 +29,8 @@ def merged(mirror: Mirror, base: str, head: str) -> str:
     if mirror.is_ancestor(head, base):
         return base
     code, out = mirror.output("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", base, head)
+    if code not in {0, 1}:
+        raise SourceError(f"{head[:12]} can't be merged into {base[:12]}: they have no history in common here")
     tree, *files = [each for each in out.split("\0") if each]
     if code == 1:
         shown = ", ".join(ascii(plain(name)) for name in files[:_CONFLICTS_SHOWN])
@@ -36,8 +38,6 @@ def merged(mirror: Mirror, base: str, head: str) -> str:
         raise SourceError(
             f"{head[:12]} does not merge into {base[:12]}: conflicts in {shown}{more}; merge or rebase, and push again"
         )
-    if code:
-        raise SourceError(f"{head[:12]} can't be merged into {base[:12]}: they have no history in common here")
     return _written(mirror, tree, base, head)
 
 
