@@ -39,6 +39,8 @@ _PATHS = frozenset(
         "sshKey",
         "knownHosts",
         "sops",
+        "allowedSigners",
+        "keyring",
     ]
 )
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path
@@ -79,6 +81,9 @@ class RealWorld:
 
     def checkout(self, revision: str | None = None) -> Checkout:
         return self.source().checkout(revision=revision)
+
+    def merged(self, base: str, head: str | None = None) -> tuple[Checkout, Checkout]:
+        return self.source().merged(base, head)
 
     def manifests(self, checkout: Checkout) -> Manifests:
         """Those of the checkout; a commit that was loaded before is not read again. Raises ManifestError."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from pgvillage.clients.git_merge import merged, tip
 from pgvillage.clients.git_mirror import Mirror
 from pgvillage.clients.git_remote import Git, NotInRepository, OtherObjectFormat
+from pgvillage.clients.git_signed import refusal
 from pgvillage.clients.git_tree import (
     Damaged,
     Objects,
@@ -23,7 +25,7 @@ from pgvillage.clients.git_tree import (
 )
 from pgvillage.clients.git_url import parse_remote, plain
 from pgvillage.core.errors import SourceError
-from pgvillage.settings import Repository
+from pgvillage.settings import Repository, Signatures
 
 Result = TypeVar("Result")
 _KEPT_TREES = 5
@@ -37,6 +39,7 @@ class Checkout:
 
     `revision` is the commit's hash; where `dirty`, followed by `+dirty.` and a hash of the files, which are then read
     from the work tree itself. `committed_at` is in UTC; without any commit it is 1970 and the texts are empty.
+    `refused` says why a newer commit is not this one: signatures are required, and it has none that counts.
     """
 
     root: Path
@@ -45,6 +48,7 @@ class Checkout:
     subject: str
     author: str
     committed_at: datetime
+    refused: str = ""
 
 
 class EstateSource:
@@ -61,6 +65,32 @@ class EstateSource:
     def checkout(self, *, revision: str | None = None) -> Checkout:
         """The estate at `revision` (a full or short hash, a branch, a tag), or at what the settings follow."""
         return self._locked(lambda mirror: self._checkout(mirror, revision))
+
+    def merged(self, base: str, head: str | None = None) -> tuple[Checkout, Checkout]:
+        """The estate as merging `head` (or what the settings follow) into `base` would leave it, and that of `base`.
+
+        Of a branch it is the newest commit that counts. Where signatures are required, `refused` of the first says
+        what would not be applied after the merge; that of the second, why its files can't be read.
+        """
+        return self._locked(lambda mirror: self._merged(mirror, base, head))
+
+    def _merged(self, mirror: Mirror, base: str, head: str | None) -> tuple[Checkout, Checkout]:
+        into = mirror.bring(base) if _HASH.fullmatch(base) else tip(mirror, base)
+        asked = head or self._repository.commit
+        what = mirror.bring(asked) if asked else self._follow(mirror)
+        if what is None:
+            raise SourceError(f"{mirror.git.remote.shown} has no commits yet: there is nothing to merge")
+        result = self._laid_out(mirror, merged(mirror, into, what))
+        signatures = self._repository.signatures
+        why = refusal(mirror, signatures, into, what) if signatures and signatures.required else ""
+        refused = f"after the merge this would be refused: {why} (repository.signatures)" if why else ""
+        with Objects(mirror.folder, mirror.git.environment()) as objects:
+            subject = self._described(objects, what, result.root).subject
+        try:
+            before = self._laid_out(mirror, into)
+        except SourceError as error:
+            before = replace(result, revision=into, refused=str(error))
+        return replace(result, subject=subject, refused=refused), before
 
     def head(self) -> str:
         """The commit that the settings follow, asked of the repository without fetching; zeros if there is none yet."""
@@ -134,6 +164,9 @@ class EstateSource:
     def _checkout(self, mirror: Mirror, revision: str | None) -> Checkout:
         asked = revision or self._repository.commit
         commit = mirror.bring(asked) if asked else self._follow(mirror)
+        signatures = self._repository.signatures
+        if signatures is not None and signatures.required:
+            return self._signed(mirror, signatures, commit, asked)
         folder = mirror.git.remote.folder
         named = asked or self._repository.branch or self._repository.tag
         in_place = folder if mirror.git.remote.in_place and not named and folder and _has_work_tree(folder) else None
@@ -145,10 +178,39 @@ class EstateSource:
                 raise refused
             if commit is None:
                 raise SourceError(f"{mirror.git.remote.shown} has no commits and no files: add manifests")
-            root = write_out(objects, files, self._cache / "trees" / commit, self._rules)
-            keep_newest(self._cache / "trees", _KEPT_TREES)
-            mirror.tidy()
-            return self._described(objects, commit, root)
+            return self._kept(mirror, objects, commit, files)
+
+    def _laid_out(self, mirror: Mirror, commit: str) -> Checkout:
+        """A commit's files, whatever a work tree holds."""
+        with Objects(mirror.folder, mirror.git.environment()) as objects:
+            files = committed_files(objects, _tree(objects, commit), self._rules)
+            return self._kept(mirror, objects, commit, files)
+
+    def _kept(self, mirror: Mirror, objects: Objects, commit: str, files: dict[str, str]) -> Checkout:
+        root = write_out(objects, files, self._cache / "trees" / commit, self._rules)
+        keep_newest(self._cache / "trees", _KEPT_TREES)
+        mirror.tidy()
+        return self._described(objects, commit, root)
+
+    def _signed(self, mirror: Mirror, signatures: Signatures, commit: str | None, asked: str | None) -> Checkout:
+        """Only what is signed: the commit that was good last stays while a newer one is refused."""
+        memory = self._cache / "signed"
+        good = memory.read_text().strip() if memory.is_file() else ""
+        if commit is None:
+            raise SourceError(
+                f"{mirror.git.remote.shown} has no commits, and repository.signatures asks for signed ones"
+            )
+        why = refusal(mirror, signatures, good, commit)
+        if not why:
+            if not asked and commit != good:
+                fresh = memory.with_suffix(".new")
+                fresh.write_text(commit)
+                fresh.replace(memory)
+            return self._laid_out(mirror, commit)
+        words = f"{commit[:12]} is refused: {why} (repository.signatures)"
+        if asked or not mirror.knows(good):
+            raise SourceError(words)
+        return replace(self._laid_out(mirror, good), refused=f"{words}; {good[:12]} stays")
 
     def _committed(self, objects: Objects, commit: str | None) -> tuple[dict[str, str], SourceError | None]:
         """The commit's files, or why it is refused; a work tree where that is put right counts all the same."""

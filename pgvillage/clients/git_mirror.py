@@ -183,6 +183,11 @@ class Mirror:
         # a path with a slash at its end is a repository in the repository, which is no part of this one
         return [path.removeprefix(below) for path in paths if path.startswith(below) and path[-1:] not in {"", "/"}]
 
+    def output(self, *args: str) -> tuple[int, str]:
+        """Exit code and output of a git command that stays in the clone, without its last line's end."""
+        code, out = self._run(*args)
+        return code, out.rstrip("\n")
+
     def tidy(self) -> None:
         """Put many small packs together, unreachable objects too: see `is_ancestor`."""
         if sum(1 for _ in self.folder.glob("objects/pack/*.pack")) > _MANY_PACKS:

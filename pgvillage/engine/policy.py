@@ -10,9 +10,10 @@ from pgvillage.core.address import Address
 from pgvillage.core.change import Action, Change, Origin, Risk
 from pgvillage.core.plan import Gate, Snapshot
 from pgvillage.estate.manifest.estate import IgnoreRule, Policy
-from pgvillage.settings import Ceilings, CorrectMode
+from pgvillage.settings import ApproveMode, Ceilings, CorrectMode
 
 _RANK: Mapping[str, int] = {"off": 0, "safe": 1, "all": 2}
+_STRICTNESS: Mapping[ApproveMode, int] = {"none": 0, "gated": 1, "all": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Rules:
     revoke_count: int
     revoke_share: int
     ignore: tuple[IgnoreRule, ...] = ()
+    approve: ApproveMode = "gated"
 
 
 def rules_in_force(policy: Policy, correct: str, ceilings: Ceilings) -> Rules:
@@ -38,6 +40,7 @@ def rules_in_force(policy: Policy, correct: str, ceilings: Ceilings) -> Rules:
         revoke_count=_least(limits.revoke.count, ceilings.revoke.count),
         revoke_share=_least(limits.revoke.percent, ceilings.revoke.share),
         ignore=tuple(policy.ignore),
+        approve=max(policy.approve, ceilings.approve, key=lambda mode: _STRICTNESS[mode]),
     )
 
 
@@ -128,6 +131,8 @@ class Totals:
 
 def gates(changes: Iterable[Change], rules: Rules, totals: Totals) -> tuple[Gate, ...]:
     """Every objection to applying these changes."""
+    if rules.approve == "none":
+        return ()
     applied = [change for change in changes if not change.held]
     drops, revokes = sum(c.drops for c in applied), sum(c.revokes for c in applied)
     found = [
@@ -137,6 +142,10 @@ def gates(changes: Iterable[Change], rules: Rules, totals: Totals) -> tuple[Gate
     if lossy := [change for change in applied if change.risk is Risk.LOSS]:
         names = ", ".join(str(change.address) for change in lossy[:3])
         found.append(Gate("loss", f"data would be lost with {names}"))
+    merged = sum(change.origin is Origin.GIT for change in applied)
+    if merged and rules.approve == "all":
+        words = "1 merged change waits" if merged == 1 else f"{merged} merged changes wait"
+        found.append(Gate("approval", f"{words} for an approval: policy `approve` is all"))
     return tuple(gate for gate in found if gate)
 
 

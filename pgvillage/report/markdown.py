@@ -32,8 +32,11 @@ _FIELDS_A_CHANGE = 40
 _RESERVE = 200  # for the line that says what is left out
 
 
-def plan_markdown(plan: Plan, limit: int = 60_000) -> str:
-    """At most `limit` characters, never less than a summary's thousand: what blocks first, then target by target."""
+def plan_markdown(plan: Plan, limit: int = 60_000, *, whole: bool = False) -> str:
+    """At most `limit` characters, never less than a summary's thousand: what blocks first, then target by target.
+
+    `whole` leaves out targets, never a part of one's changes.
+    """
     page = _Page(limit)
     dirty = ", with uncommitted changes" if plan.dirty else ""
     subject = f" {code(plan.subject, 100)}" if plan.subject else ""
@@ -42,9 +45,35 @@ def plan_markdown(plan: Plan, limit: int = 60_000) -> str:
     page.section("No plan", (_no_plan(t) for t in plan.targets if t.status is not Status.PLANNED))
     page.section("Not read, so nothing in it is taken away", chain.from_iterable(map(_unread, plan.targets)))
     page.section("Findings", map(_finding, _serious(plan)))
+    if whole:
+        return page.text() + _whole_targets(plan, page.room)
     for target in plan.targets:
         _add_plan(page, target)
     return page.text()
+
+
+def _whole_targets(plan: Plan, room: int) -> str:
+    """The rest of the page: what fits, with its steps if they do; the others are counted."""
+    pieces: list[str] = []
+    left = 0
+    for target in plan.targets:
+        if not target.changes:
+            continue
+        piece = next((piece for piece in _versions(target, room) if len(piece) <= room), "")
+        pieces.append(piece)
+        room -= len(piece)
+        left += not piece
+    return "".join(pieces) + (f"\n{counted(left, 'more target')}, see the job's log.\n" if left else "")
+
+
+def _versions(target: TargetPlan, room: int) -> Iterable[str]:
+    """The fullest first; none where already the changes are too many."""
+    lines = _first(map(_change, target.changes), room)
+    if len(lines) < len(target.changes):
+        return
+    body = block("diff", "\n".join(lines))
+    yield _details(_summary(target), body + _sql(target.steps))
+    yield _details(_summary(target), body + (_NO_SQL if target.steps else ""))
 
 
 def run_markdown(run: Run, limit: int = 60_000) -> str:
@@ -164,12 +193,17 @@ def _trouble(run: TargetRun) -> Iterable[str]:
 
 
 def _add_plan(page: _Page, plan: TargetPlan) -> None:
+    _add_changes(page, _summary(plan), plan.changes, plan.steps)
+
+
+def _summary(plan: TargetPlan) -> str:
+    """Where, how much, and what an approval would approve."""
     applied = len(plan.applied_changes)
     held = len(plan.changes) - applied
     name = f"<code>{_html(str(plan.target))}</code>"
     rest = f", {held} held" if held else ""
     digest = f", digest <code>{plan.digest[:12]}</code>" if applied else ""
-    _add_changes(page, f"{name}: {counted(applied, 'change')}{rest}{digest}", plan.changes, plan.steps)
+    return f"{name}: {counted(applied, 'change')}{rest}{digest}"
 
 
 def _add_changes(page: _Page, summary: str, changes: Sequence[Change], steps: Sequence[Step] = ()) -> None:

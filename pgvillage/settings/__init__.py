@@ -12,6 +12,7 @@ from pgvillage.settings.chat import Webhook
 from pgvillage.settings.common import (
     SSL_MODES,
     AppRole,
+    ApproveMode,
     ClientCertificate,
     CorrectMode,
     Generate,
@@ -26,19 +27,25 @@ from pgvillage.settings.common import (
     Vault,
 )
 from pgvillage.settings.directory import Directory, Domain, LdapBind, MemberAttribute, address_and_port
+from pgvillage.settings.forge import CommentKind, Forge, ForgeKind, Hook, Signatures
 from pgvillage.settings.serve import Replicas, Retention, Serve
 
 __all__ = [
     "SSL_MODES",
     "AppRole",
+    "ApproveMode",
     "Ceilings",
     "ClientCertificate",
+    "CommentKind",
     "CorrectMode",
     "Credential",
     "Directory",
     "Domain",
     "Etcd",
+    "Forge",
+    "ForgeKind",
     "Generate",
+    "Hook",
     "LdapBind",
     "LimitCeiling",
     "MemberAttribute",
@@ -51,6 +58,7 @@ __all__ = [
     "Section",
     "Serve",
     "Settings",
+    "Signatures",
     "Sops",
     "SslMode",
     "Stores",
@@ -80,6 +88,7 @@ class Repository(Section):
     timeout: float = Field(60, gt=0, le=3600, description="Seconds allowed for one git operation over the network.")
     max_file_size: int = Field(1 << 20, alias="maxFileSize", gt=0, description="Bytes; a larger manifest is refused.")
     max_files: int = Field(20_000, alias="maxFiles", gt=0)
+    signatures: Signatures | None = None
 
     @model_validator(mode="after")
     def _one_revision(self) -> Repository:
@@ -125,6 +134,7 @@ class Ceilings(Section):
     """What no manifest can raise."""
 
     correct: CorrectMode = "all"
+    approve: ApproveMode = Field("gated", description="The least that a manifest may ask for.")
     drop: LimitCeiling = LimitCeiling()
     revoke: LimitCeiling = LimitCeiling()
 
@@ -155,6 +165,10 @@ class Settings(Section):
     directories: dict[Name, Directory] = Field(default_factory=dict)
     etcd: dict[Name, Etcd] = Field(default_factory=dict)
     channels: dict[Name, Webhook] = Field(default_factory=dict)
+    webhooks: dict[Name, Hook] = Field(
+        default_factory=dict, description="Pushes that make the daemon look at the repository at once."
+    )
+    forge: Forge = Forge()
     ceilings: Ceilings = Ceilings()
     timeouts: Timeouts = Timeouts()
     parallel: int = Field(8, ge=1, le=256, description="Targets read or written at a time.")

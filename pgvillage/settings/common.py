@@ -11,6 +11,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 SSL_MODES: tuple[SslMode, ...] = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 CorrectMode = Literal["off", "safe", "all"]
+ApproveMode = Literal["none", "gated", "all"]
 
 
 class Section(BaseModel):

@@ -9,20 +9,22 @@ from dataclasses import dataclass
 
 from pgvillage.core.errors import UsageError
 from pgvillage.core.lookup import Lookups
-from pgvillage.core.plan import System, TargetId
+from pgvillage.core.plan import Finding, System, TargetId
 from pgvillage.estate.loader import Manifests
 from pgvillage.estate.view import ClusterView, group_queries, view_cluster
+from pgvillage.usecases.base_policy import policy_before
 from pgvillage.usecases.world import Checkout, World
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a run is about; empty means everything."""
+    """What a run is about; empty means everything. With a `base`, what merging the revision into it gives."""
 
     targets: Sequence[str] = ()
     exclude: Sequence[str] = ()
     labels: Mapping[str, str] | None = None
     revision: str | None = None
+    base: str | None = None
 
     def words(self) -> tuple[str, ...]:
         labels = [f"--selector {key}={value}" for key, value in (self.labels or {}).items()]
@@ -35,11 +37,18 @@ class LoadedEstate:
     manifests: Manifests
     views: Mapping[str, ClusterView]
     targets: tuple[TargetId, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 async def load_estate(world: World, scope: Scope) -> LoadedEstate:
     """Raises SourceError, ManifestError, UsageError for a target that is not there."""
-    checkout = await asyncio.to_thread(world.checkout, scope.revision)
+    base: Checkout | None = None
+    if scope.base is not None:
+        checkout, base = await asyncio.to_thread(world.merged, scope.base, scope.revision)
+    else:
+        checkout = await asyncio.to_thread(world.checkout, scope.revision)
+    # The base first: the World remembers one revision's manifests, and these are the ones that are asked for again.
+    before = policy_before(world, base) if base is not None else None
     manifests = world.manifests(checkout)
     targets = select_targets(manifests, scope)
     clusters = {t.cluster: manifests.clusters[t.cluster] for t in targets}
@@ -48,7 +57,11 @@ async def load_estate(world: World, scope: Scope) -> LoadedEstate:
     queries = group_queries(manifests, asked)
     lookups = await world.ask(queries) if queries else Lookups()
     views = {name: view_cluster(manifests, name, lookups) for name in clusters}
-    return LoadedEstate(checkout, manifests, views, targets)
+    findings = [Finding("error", checkout.refused)] if checkout.refused else []
+    if before is not None:
+        findings += before.findings(manifests, base.revision if base else "")
+        views = {name: before.in_force(view) for name, view in views.items()}
+    return LoadedEstate(checkout, manifests, views, targets, tuple(findings))
 
 
 def select_targets(manifests: Manifests, scope: Scope) -> tuple[TargetId, ...]:

@@ -29,6 +29,8 @@ def exit_of_plan(plan: Plan, *, detailed: bool) -> int:
     codes = [_of_target(target) for target in plan.targets]
     if plan.targets and all(t.status is Status.UNREACHABLE for t in plan.targets):
         codes.append(1)
+    if any(finding.severity == "error" for finding in plan.findings):
+        codes.append(6)
     if detailed and plan.changes:
         codes.append(2)
     return weightiest(codes)

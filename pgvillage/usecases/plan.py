@@ -60,7 +60,7 @@ async def make_plan(world: World, scope: Scope, consent: Consent = NO_CONSENT) -
         scope=scope.words(),
         subject=estate.checkout.subject,
         dirty=estate.checkout.dirty,
-        findings=tuple(_undeployed(estate)),
+        findings=(*estate.findings, *_undeployed(estate)),
     )
     return Planned(plan, estate, observations)
 

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from pgvillage.estate.manifest.cluster import Authority
 from pgvillage.estate.manifest.common import Labels, Metadata, ObjectName, Part, PrivilegeSet, Scalar
-from pgvillage.settings import CorrectMode
+from pgvillage.settings import ApproveMode, CorrectMode
 
 ProfileName = Annotated[
     str,
@@ -52,6 +52,11 @@ class IgnoreRule(Part):
 class Policy(Part):
     correct: CorrectMode = Field(
         "safe", description="What happens to drift: reported (off), corrected if safe, or all."
+    )
+    approve: ApproveMode = Field(
+        "gated",
+        description="What waits for an approval of a plan's digest: nothing (none), what exceeds the limits or loses "
+        "data (gated), or every merged change (all).",
     )
     limits: Limits = Limits()
     ignore: list[IgnoreRule] = Field(default_factory=list)
