@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Found = list[tuple[TargetId, Noted | PgVillageError]]
 
-TargetsArgument = Annotated[list[str], typer.Argument(metavar="TARGET...", help="Clusters, as plans name them.")]
+TargetsArgument = Annotated[list[str], typer.Argument(metavar="TARGET", help="Clusters, as plans name them.")]
 
 
 def suspend(

@@ -13,7 +13,7 @@ from rich.text import Text
 from pgvillage.core.change import Action, Change, FieldChange, Origin
 from pgvillage.core.plan import Finding, Gate, Plan, Status, System, TargetPlan
 from pgvillage.core.run import Outcome, Run, TargetRun
-from pgvillage.report.words import counts_line, field_line, show_text, symbol, title, visible
+from pgvillage.report.words import approval, counts_line, field_line, show_text, symbol, title, visible
 
 _COLOURS = {Action.CREATE: "green", Action.UPDATE: "yellow", Action.REPLACE: "magenta", Action.DELETE: "red"}
 _FINDING = {"error": ("✗", "red"), "warning": ("!", "yellow"), "info": ("·", "dim")}
@@ -65,7 +65,8 @@ def _print_target(console: Console, plan: TargetPlan, *, sql: bool) -> None:
     for gate in plan.gates:
         console.print(_gate_line(gate), soft_wrap=True)
         if not gate.open and gate.approvable:
-            hint = f"    to allow exactly this: pgvillage apply --auto --approve {plan.digest[:12]}"
+            what = "to allow exactly this" if gate.blocking else "to do it now, with all of this plan"
+            hint = f"    {what}: {approval(plan.digest)}"
             console.print(Text(hint, style="dim"))
         elif gate.rule == "manifest":
             console.print(Text("    nothing is done here until the manifest is corrected", style="dim"))
@@ -77,7 +78,8 @@ def _gate_line(gate: Gate) -> Text:
     word, style = ("approved", "green") if gate.open else ("blocked", "bold red")
     if not gate.open and not gate.blocking:
         word, style = "held back", "yellow"
-    return Text(f"  {word} by {gate.rule}: {visible(gate.message)}", style=style)
+    rule = "" if gate.message.startswith(gate.rule) else f"{word} by {gate.rule}: "
+    return Text(f"  {rule}{visible(gate.message)}", style=style)
 
 
 def safe_sql(text: str) -> str:
