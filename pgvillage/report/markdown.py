@@ -42,6 +42,7 @@ def plan_markdown(plan: Plan, limit: int = 60_000, *, whole: bool = False) -> st
     subject = f" {code(plan.subject, 100)}" if plan.subject else ""
     page.add(f"{PLAN_MARKER}\n### Plan for {code(plan.revision[:12])}{subject}{dirty}\n\n**{counts_line(plan)}**\n")
     page.section("Blocked by policy", chain.from_iterable(map(_closed_gates, plan.targets)))
+    page.section("Waits for its window", chain.from_iterable(map(_windows, plan.targets)))
     page.section("No plan", (_no_plan(t) for t in plan.targets if t.status is not Status.PLANNED))
     page.section("Not read, so nothing in it is taken away", chain.from_iterable(map(_unread, plan.targets)))
     page.section("Findings", map(_finding, _serious(plan)))
@@ -156,7 +157,13 @@ class _Page:
 
 
 def _closed_gates(plan: TargetPlan) -> Iterable[str]:
-    return (f"{code(str(plan.target))}: {_gate(gate, plan.digest)}" for gate in plan.gates if not gate.open)
+    closed = (gate for gate in plan.gates if gate.blocking and not gate.open)
+    return (f"{code(str(plan.target))}: {_gate(gate, plan.digest)}" for gate in closed)
+
+
+def _windows(plan: TargetPlan) -> Iterable[str]:
+    closed = (gate for gate in plan.gates if not gate.blocking and not gate.open)
+    return (f"{code(str(plan.target))}: {_gate(gate, plan.digest)}" for gate in closed)
 
 
 def _gate(gate: Gate, digest: str) -> str:
