@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, func, insert, select, text
 
 from pgvillage.clients.state.rows import as_record, as_row
 from pgvillage.clients.state.tables import event
 from pgvillage.core.history import Event
+
+_IN_ORDER = 0x7067_7669_6C6C_6576  # the advisory lock of who writes an event
 
 
 class Events:
@@ -15,6 +17,9 @@ class Events:
 
     def add(self, record: Event) -> None:
         with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                # A watcher goes on behind the number it saw last: numbers must come to light in their order.
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _IN_ORDER})
             connection.execute(insert(event).values(as_row(record)))
 
     def after(self, last: int, target: str | None = None, limit: int = 500) -> list[Event]:
