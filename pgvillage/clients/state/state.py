@@ -16,6 +16,7 @@ from pgvillage.clients.state.events import Events
 from pgvillage.clients.state.export import exported
 from pgvillage.clients.state.faults import Faults
 from pgvillage.clients.state.history import History
+from pgvillage.clients.state.migrate import newest_version
 from pgvillage.clients.state.pages import Pages
 from pgvillage.clients.state.retention import prune
 from pgvillage.clients.state.statuses import Statuses
@@ -45,6 +46,11 @@ class State:
     def exported(self, name: str, since: datetime | None = None) -> Iterator[dict[str, Any]]:
         """Rows of plans, runs, drifts, events, audit or approvals, the oldest first, not all at once in memory."""
         return exported(self.engine, name, since)
+
+    @property
+    def version(self) -> str:
+        """Of its tables."""
+        return newest_version()
 
     def close(self) -> None:
         self.engine.dispose()
