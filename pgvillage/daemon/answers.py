@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from pgvillage.clients.state.pages import Mark, Page
 from pgvillage.clients.state.state import State
@@ -174,7 +174,7 @@ def _part(found: Any, kind: type) -> datetime | str | int:
     value: Any = datetime.fromisoformat(found[0]).astimezone(UTC) if kind is datetime else found
     if type(value) is not kind:
         raise ValueError(kind)
-    part: datetime | str | int = value
+    part: Any = value
     if (isinstance(part, str) and "\0" in part) or (isinstance(part, int) and not 0 <= part <= LARGEST):
         raise ValueError(kind)
-    return part
+    return cast("datetime | str | int", part)

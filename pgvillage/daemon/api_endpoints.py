@@ -40,7 +40,7 @@ class Endpoint:
 _TARGETS = ("label", "sync", "health", "ready")
 _PAGE = ("limit", "cursor", "target", *_TARGETS)
 _READ = (
-    ("/targets", "targets", "Every target as it stands, by name.", models.Targets, ("limit", "cursor", *_TARGETS)),
+    ("/targets", "targets", "Every target as it stands, by name.", models.Targets, _PAGE),
     ("/targets/{name}", "target", "One target as it stands.", models.TargetAnswer, ()),
     ("/targets/{name}/plan", "plan", "A target's plan.", models.PlanAnswer, ("digest",)),
     ("/plans", "plans", "Plans without their content, the newest first.", models.Plans, _PAGE),
