@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,7 +127,9 @@ class Answers:
     def _status(self, name: str, within: Mapping[str, str]) -> TargetStatus:
         found = self._state.statuses.get(name)
         if found is None or not _labelled(found, within):
-            raise NotFound(f"there is no target {name[:100]!r}")
+            seen = [each.target for each in self._state.statuses.all() if _labelled(each, within)]
+            near = difflib.get_close_matches(name[:100], seen, 1)
+            raise NotFound(f"there is no target {name[:100]!r}" + (f"; did you mean {near[0]}?" if near else ""))
         return found
 
     def _may_see(self, name: str, within: Mapping[str, str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -21,7 +21,7 @@ def print_target(console: Console, row: Row, now: datetime) -> None:
     """Its conditions."""
     console.print(Text(show_text(row["name"]), style="bold cyan"))
     for label, text in _facts(row, now):
-        console.print(Text.assemble((f"  {label:<11} ", "dim"), show_text(text, 400)), soft_wrap=True)
+        console.print(Text.assemble((f"  {label:<12} ", "dim"), show_text(text, 400)), soft_wrap=True)
 
 
 def _facts(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
@@ -43,7 +43,7 @@ def _facts(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
         yield "blocked by", ", ".join(row["blocked"])
     if row["suspension"]:
         held = row["suspension"]
-        yield "suspended", f"by {held['by']} {age(held['since'], now)} ago, until {held['until'] or 'resumed'}"
+        yield "suspended", f"by {held['by']} {age(held['since'], now)} ago, until {_ends(held['until'])}"
         yield "", held["reason"]
     if row["error"]:
         yield "error", f"{row['error']} ({counted(row['failures'], 'failure')} in a row)"
@@ -51,6 +51,10 @@ def _facts(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
         yield "next look", age(row["next_look"], now)
     if row["replica"]:
         yield "replica", row["replica"]
+
+
+def _ends(until: str | None) -> str:
+    return f"{datetime.fromisoformat(until).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if until else "somebody resumes it"
 
 
 def print_plan_of(console: Console, plan: Row, *, blocked: bool) -> None:

@@ -119,11 +119,12 @@ def _refused(shell: Shell, *arguments: str, code: int = 64) -> str:
 
 def test_describe(shell: Shell) -> None:
     found = shell("describe", "shop")
-    for words in ("blocked by  drop", f"pgvillage approve shop {DIGEST[:12]}", "drifts", "runs", "events",
-                  "labels      env=prod, team=shop"):  # fmt: skip
+    for words in ("blocked by   drop", f"pgvillage approve shop {DIGEST[:12]}", "drifts", "runs", "events",
+                  "labels       env=prod, team=shop"):  # fmt: skip
         assert words in found, found
     assert json.loads(shell("describe", "shop", "-o", "json"))["plan"]["digest"] == DIGEST
     assert "no target 'none'" in _refused(shell, "describe", "none")
+    assert "no target 'shopp'; did you mean shop?" in _refused(shell, "describe", "shopp")
     assert "Unknown" in shell("describe", "old")
 
 
