@@ -23,6 +23,7 @@ from pgvillage.cli import (
     plan,
     schema,
     serve,
+    suspend,
     validate,
     who_can,
 )
@@ -52,6 +53,8 @@ app.command("events")(history.events)
 app.command("history")(history.history)
 app.command("reconcile")(ask.reconcile)
 app.command("approve")(ask.approve)
+app.command("suspend")(suspend.suspend)
+app.command("resume")(suspend.resume)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 app.command("directory")(directory.command)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgvillage.cli.asking import CaOption, Server, ServerOption, TokenFileOption, client_of, no_history, state_of
+from pgvillage.cli.asking import (
+    CaOption,
+    Server,
+    ServerOption,
+    TokenFileOption,
+    client_of,
+    no_history,
+    somebody,
+    state_of,
+)
 from pgvillage.cli.options import DEFAULT_SETTINGS, NoColorOption, SettingsOption, world_of
 
 if TYPE_CHECKING:
@@ -73,7 +82,7 @@ def _approve_here(world: RealWorld, target: str, digest: str, comment: str) -> A
         # Whoever may write to the state database could write an approval by other means as well.
         actions = Actions(state, world.now, lambda _: None)
         whole = _whole(target, digest, status.digest) if status is not None else digest
-        return actions.approve(target, whole, comment, Who(_somebody(), Role.APPROVER, "command line"))
+        return actions.approve(target, whole, comment, Who(somebody(), Role.APPROVER, "command line"))
 
 
 def _whole(target: str, digest: str, newest: str) -> str:
@@ -83,18 +92,6 @@ def _whole(target: str, digest: str, newest: str) -> str:
         standing = f"stands at {newest[:12]} by now" if newest else "has no plan"
         raise UsageError(f"{_shown(target)} {standing}, not at {digest[:12]}: look at that before you approve")
     return newest
-
-
-def _somebody() -> str:
-    import getpass
-    import os
-    import socket
-
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        name = f"uid {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
 
 
 def _shown(target: str) -> str:

@@ -171,3 +171,16 @@ def no_history() -> Exception:
 def say(text: str) -> None:
     """To a person, beside what programs read."""
     print(text, file=sys.stderr)
+
+
+def somebody() -> str:
+    """Who runs this command, and where."""
+    import getpass
+    import os
+    import socket
+
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"

@@ -153,6 +153,11 @@ def test_reconcile_asks_the_daemon(server: str, capsys: pytest.CaptureFixture[st
     assert "shop: asked to look now" in shell("reconcile", "shop")
     assert [each.verb for each in state.decisions.take_requests(["shop"])] == ["reconcile"]
     assert "no target 'none'" in _refused(shell, "reconcile", "none")
+    assert "shop: suspended, said to the daemon" in shell("suspend", "shop", "--reason", "work", "--for", "2000d")
+    assert state.decisions.suspensions()["shop"].by == "token:all"
+    assert json.loads(shell("resume", "shop", "-o", "json"))[0]["suspension"] is None
+    assert state.decisions.suspensions() == {}
+    assert "by the token" in _refused(shell, "suspend", "shop", "--reason", "x", "--by", "me")
     assert "reads the state database itself" in _refused(shell, "history", "export")
 
 

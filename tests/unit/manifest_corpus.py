@@ -24,7 +24,10 @@ spec:
     heir: owner
     externalRoles: [replicator, Ops Team]
   profiles: {reporter: {database: [CONNECT], schema: [USAGE], table: [SELECT], sequence: [SELECT]}}
-  policy: {correct: all, limits: {drop: {count: 3, share: 10%}, revoke: {count: 0, share: 100%}}}
+  policy:
+    correct: all
+    limits: {drop: {count: 3, share: 10%}, revoke: {count: 0, share: 100%}}
+    windows: [{days: [sat, sun], from: "22:00", to: "04:00", timeZone: Europe/Amsterdam, labels: {env: prod}}]
   notifications: [{channel: dba, labels: {env: prod}}]
 ---
 apiVersion: pgvillage/v1

@@ -481,3 +481,35 @@ def test_names_and_settings_that_a_rotation_can_not_have(tmp_path: Path) -> None
 def test_a_rotation_of_a_document_that_failed_has_logins(tmp_path: Path) -> None:
     found = told(tmp_path, C1, rotating("app", "wrong: 1"), group("own", "members: {roles: [app_a]}"))
     assert [path for _, path, _ in found] == ["spec.wrong"]
+
+
+@pytest.mark.parametrize(
+    ("window", "path", "message"),
+    [
+        ("from: '02:00', to: '04:00', timeZone: Europe/Amsterdam", "", ""),
+        ("from: 02:00, to: 04:00, labels: {env: prod}", "", ""),
+        ("from: '22:00', to: '22:00', days: [sat]", "", ""),
+        ("from: '2:00', to: '04:00'", "spec.policy.windows[0].from", "from 00:00 to 23:59"),
+        ("from: '02:00', to: '24:00'", "spec.policy.windows[0].to", "23:59"),
+        ("from: '02:00'", "spec.policy.windows[0]", "to"),
+        ("from: '02:00', to: '04:00', days: []", "spec.policy.windows[0].days", "1"),
+        ("from: '02:00', to: '04:00', days: [Sat]", "spec.policy.windows[0].days[0]", "sat"),
+        (
+            "from: '02:00', to: '04:00', timeZone: Europe/Amsterdm",
+            "spec.policy.windows[0].timeZone",
+            "did you mean Europe/Amsterdam?",
+        ),
+        ("from: '02:00', to: '04:00', timeZone: CET/../../x", "spec.policy.windows[0].timeZone", "an IANA time zone"),
+        ("from: '02:00', to: '04:00', timeZone: /etc/passwd", "spec.policy.windows[0].timeZone", "unknown time zone"),
+        ("from: '02:00', to: '04:00', labels: {env: x}", "spec.policy.windows[0].labels", "no cluster has the labels"),
+        ("form: '02:00', to: '04:00'", "spec.policy.windows[0].form", "from"),
+    ],
+)
+def test_windows(tmp_path: Path, window: str, path: str, message: str) -> None:
+    estate = doc("Estate", "e", f"policy: {{windows: [{{{window}}}]}}")
+    found = check(tmp_path, C1, estate)
+    if not message:
+        assert found == []
+        return
+    assert path in [f.path for f in found], found
+    assert any(message in str(f) for f in found), found

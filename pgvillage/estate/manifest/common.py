@@ -144,11 +144,10 @@ ParameterPrivilege = Literal["SET", "ALTER SYSTEM", "ALL"]
 ColumnPrivilege = Literal["SELECT", "INSERT", "UPDATE", "REFERENCES", "ALL"]
 Signature = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=4000),
+    StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\u0000]*$"),
     Field(
         description="A name with the types of its arguments: `refund(integer, text)`; a name that is not plain in "
         "double quotes. Names of arguments are ignored.",
-        json_schema_extra=_NO_ZERO_BYTE,
     ),
 ]
 LargeObjectId = Annotated[int, Field(ge=1, le=4_294_967_295)]
