@@ -17,8 +17,8 @@ import pytest
 import structlog
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import bindparam, insert, text
 from sqlalchemy import event as sa_event
-from sqlalchemy import insert, text
 
 from pgvillage.clients.state import tables
 from pgvillage.clients.state.migrate import VERSION_TABLE, newest_version
@@ -34,6 +34,13 @@ from tests.servers.postgres import PostgresServer
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=3_000)
 D1, D2, D3 = "1" * 64, "2" * 64, "3" * 64
+
+
+_MANY_EVENTS = text(
+    "INSERT INTO event (at, target, reason, message, severity, revision) "
+    "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :count) "
+    "SELECT :at, 't' || (i % 1000), 'X', 'm', 'info', '' FROM n"
+).bindparams(bindparam("at", type_=tables.Moment()))
 
 
 def url_of(server: PostgresServer, database: str = "state", password: str | None = None) -> str:
@@ -89,7 +96,7 @@ def test_no_logging_is_set_up(tmp_path: Path) -> None:
 
 
 _OPEN = "import sys; from pathlib import Path; from pgvillage.clients.state.state import State; "
-_MANY = 3
+_MANY = 2
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -305,8 +312,8 @@ def test_retention_keeps_what_is_open(state: State) -> None:
     state.history.begin_run(_run("new", NOW, NOW))
     state.history.seen_drifts("a", [drift("a/role/x", at=OLD), drift("a/role/y", at=OLD)], OLD)
     state.history.seen_drifts("a", [drift("a/role/y", at=OLD)], OLD)
-    for _ in range(1_201):
-        state.events.add(event(at=OLD))
+    with state.engine.begin() as connection:
+        connection.execute(_MANY_EVENTS, {"count": 1_201, "at": OLD})
     state.events.add(event())
     state.decisions.note(AuditEntry(OLD, "me", "approve", "a"))
     state.decisions.approve(Approval("a", D1, "me", OLD, OLD))
@@ -388,10 +395,7 @@ def _plans_of(state: State, call: Any) -> str:
 
 def test_long_histories_are_asked_by_index(state: State) -> None:
     with state.engine.begin() as connection:
-        row = {"reason": "X", "message": "m", "severity": "info", "revision": ""}
-        for start in range(0, 100_000, 20_000):
-            events = [{"at": NOW, "target": f"t{n % 1000}", **row} for n in range(start, start + 20_000)]
-            connection.execute(insert(tables.event), events)
+        connection.execute(_MANY_EVENTS, {"count": 100_000, "at": NOW})
     state.statuses.put(*(TargetStatus(f"t{n}") for n in range(1_000)))
     sqlite = state.engine.dialect.name == "sqlite"  # PostgreSQL takes no index where a table is empty
     if not sqlite:

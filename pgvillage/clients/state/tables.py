@@ -86,7 +86,7 @@ run = Table(
     Column("started_at", Moment, nullable=False), Column("ended_at", Moment),
     _text("replica"), _text("outcome"), _count("done"), _count("left"), _text("error"), _text("approved_by"),
     Column("document", JSON, nullable=False),
-    Index("run_by_time", "target", "started_at"), Index("run_newest", "started_at", "id"),
+    Index("run_by_time", "target", "started_at", "id"), Index("run_newest", "started_at", "id"),
 )  # fmt: skip
 
 drift = Table(
@@ -96,7 +96,7 @@ drift = Table(
     _text("risk"), Column("document", JSON, nullable=False),
     Column("ended_at", Moment), _text("ended"), _text("owner"),
     Index("drift_open", "target", "ended_at"), Index("drift_newest", "first_seen", "id"),
-    Index("drift_by_time", "target", "first_seen"),
+    Index("drift_by_time", "target", "first_seen", "id"),
 )  # fmt: skip
 
 approval = Table(

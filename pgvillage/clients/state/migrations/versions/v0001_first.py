@@ -61,7 +61,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("drift_by_time", "drift", ["target", "first_seen"])
+    op.create_index("drift_by_time", "drift", ["target", "first_seen", "id"])
     op.create_index("drift_newest", "drift", ["first_seen", "id"])
     op.create_index("drift_open", "drift", ["target", "ended_at"])
     op.create_table(
@@ -131,7 +131,7 @@ def upgrade() -> None:
         sa.Column("document", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("run_by_time", "run", ["target", "started_at"])
+    op.create_index("run_by_time", "run", ["target", "started_at", "id"])
     op.create_index("run_newest", "run", ["started_at", "id"])
     op.create_table(
         "session",
