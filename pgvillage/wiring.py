@@ -224,10 +224,13 @@ def with_paths(settings: Settings, base: Path) -> Settings:
 
 def _absolute(node: Any, base: Path) -> None:
     """`file`, `state`, `ldif` and the like, wherever they stand; `system` is no path."""
+    if isinstance(node, list):
+        for each in node:
+            _absolute(each, base)
     if not isinstance(node, dict):
         return
     for key, value in node.items():
         if key in _PATHS and isinstance(value, str | Path) and str(value) != "system":
             node[key] = str(base / Path(value).expanduser())
-        elif isinstance(value, dict):
+        elif isinstance(value, dict | list):
             _absolute(value, base)

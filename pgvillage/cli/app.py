@@ -10,11 +10,14 @@ import typer
 from pgvillage.cli import (
     adopt,
     apply,
+    ask,
     demo,
     directory,
     doctor,
     drift,
     explain,
+    get,
+    history,
     import_,
     init,
     plan,
@@ -44,6 +47,12 @@ app.command("drift")(drift.command)
 app.command("explain")(explain.command)
 app.command("adopt")(adopt.command)
 app.command("who-can")(who_can.command)
+app.command("get")(get.get)
+app.command("describe")(get.describe)
+app.command("events")(history.events)
+app.command("history")(history.history)
+app.command("reconcile")(ask.reconcile)
+app.command("approve")(ask.approve)
 app.command("suspend")(suspend.suspend)
 app.command("resume")(suspend.resume)
 app.command("serve")(serve.command)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgvillage.cli.asking import CaOption, Server, ServerOption, TokenFileOption, client_of, somebody
 from pgvillage.cli.options import (
     DEFAULT_SETTINGS,
     NoColorOption,
@@ -18,6 +19,7 @@ from pgvillage.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pgvillage.clients.api import ApiClient
     from pgvillage.core.errors import PgVillageError
     from pgvillage.core.plan import TargetId
     from pgvillage.core.status import Suspension
@@ -39,17 +41,29 @@ def suspend(
     by: Annotated[str | None, typer.Option("--by", help="Who, instead of you on this machine.")] = None,
     settings: SettingsOption = DEFAULT_SETTINGS,
     output: TextOrJsonOption = TextOrJson.TEXT,
+    server: ServerOption = None,
+    token_file: TokenFileOption = None,
+    ca: CaOption = None,
     no_color: NoColorOption = False,
     timeout: TimeoutOption = None,
 ) -> int:
     """Let nothing be applied to these targets: no command and no daemon does, until it ends. Plans go on."""
+    from datetime import UTC, datetime
+
     from pgvillage.cli.times import end_of
+    from pgvillage.core.errors import UsageError
     from pgvillage.usecases.suspend import new_suspension
 
+    with client_of(Server(server, token_file, ca)) as client:
+        if client is not None:
+            if by is not None:
+                raise UsageError("--by: a daemon knows who asks by the token")
+            end = end_of(until, lasts, datetime.now(UTC).replace(microsecond=0))
+            return _ask(client, "suspend", targets, output, reason=reason, until=end.isoformat() if end else None)
     world = world_of(settings, timeout)
     now = world.now().replace(microsecond=0)
     end = end_of(until, lasts, now)
-    found = new_suspension(by if by is not None else _somebody(), reason, now, end)
+    found = new_suspension(by if by is not None else somebody(), reason, now, end)
     return _set(world, targets, found, output, no_color=no_color)
 
 
@@ -57,24 +71,35 @@ def resume(
     targets: TargetsArgument,
     settings: SettingsOption = DEFAULT_SETTINGS,
     output: TextOrJsonOption = TextOrJson.TEXT,
+    server: ServerOption = None,
+    token_file: TokenFileOption = None,
+    ca: CaOption = None,
     no_color: NoColorOption = False,
     timeout: TimeoutOption = None,
 ) -> int:
     """End the suspension of these targets."""
+    with client_of(Server(server, token_file, ca)) as client:
+        if client is not None:
+            return _ask(client, "resume", targets, output)
     return _set(world_of(settings, timeout), targets, None, output, no_color=no_color)
 
 
-def _somebody() -> str:
-    import getpass
-    import socket
+def _ask(client: ApiClient, verb: str, targets: list[str], output: TextOrJson, **body: str | None) -> int:
+    """The daemon does it, one target after the other."""
+    from pgvillage.report.words import show_text
 
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        import os
+    found = []
+    for target in targets:
+        answer = client.post("targets", target, verb, **body)
+        suspension = answer if verb == "suspend" else None
+        found.append({"target": target, "suspension": suspension, "error": None})
+        if output is TextOrJson.TEXT:
+            typer.echo(f"{show_text(target, 100)}: {'suspended' if suspension else 'resumed'}, said to the daemon")
+    if output is TextOrJson.JSON:
+        import json
 
-        name = f"uid {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    return 0
 
 
 def _set(

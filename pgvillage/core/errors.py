@@ -8,6 +8,7 @@ PgVillageError                 1   something went wrong; the message says what t
  ├── SecretError               1   a secret could not be resolved (never says its value)
  │    └── SecretMissing        1   its place was looked at and is empty
  ├── CredentialRefused         1   a credential would have gone to a host it is not meant for
+ ├── StateError                1   the state database failed: history is lost for a while, correctness never
  ├── ReadError                 1   a live system could not be read; *unread is not absent*
  ├── StalePlan                 5   the target is no longer what was planned on
  ├── LockNotAcquired           7   somebody else is writing
@@ -92,6 +93,10 @@ class SecretMissing(SecretError):
 
 class CredentialRefused(PgVillageError):
     pass
+
+
+class StateError(PgVillageError):
+    """All that the state database raises. Whoever only writes history goes on after it, and says so."""
 
 
 class ReadError(PgVillageError):

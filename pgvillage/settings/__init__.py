@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
+from pgvillage.settings.api import Api
 from pgvillage.settings.chat import Webhook
 from pgvillage.settings.common import (
     SSL_MODES,
@@ -32,6 +33,7 @@ from pgvillage.settings.serve import Replicas, Retention, Serve
 
 __all__ = [
     "SSL_MODES",
+    "Api",
     "AppRole",
     "ApproveMode",
     "Ceilings",
@@ -174,6 +176,7 @@ class Settings(Section):
     parallel: int = Field(8, ge=1, le=256, description="Targets read or written at a time.")
     state: Path | None = Field(None, description="Folder for the repository's cache and the daemon's memory.")
     serve: Serve = Serve()
+    api: Api = Api()
 
     @model_validator(mode="after")
     def _bind_sources(self) -> Settings:
@@ -192,6 +195,6 @@ def _sources(node: object) -> Iterator[SecretSource]:
     elif isinstance(node, BaseModel):
         for name in type(node).model_fields:
             yield from _sources(getattr(node, name))
-    elif isinstance(node, dict):
-        for each in node.values():
+    elif isinstance(node, dict | list):
+        for each in node.values() if isinstance(node, dict) else node:
             yield from _sources(each)

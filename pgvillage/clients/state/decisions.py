@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, delete, insert, select
 
-from pgvillage.clients.state.rows import as_record, as_row
+from pgvillage.clients.state.rows import as_record, as_row, upsert
 from pgvillage.clients.state.tables import approval, audit, request, suspension
 from pgvillage.core.history import Approval, AuditEntry, Request
 from pgvillage.core.status import Suspension
@@ -29,8 +29,7 @@ class Decisions:
 
     def suspend(self, target: str, found: Suspension) -> None:
         with self._engine.begin() as connection:
-            connection.execute(delete(suspension).where(suspension.c.target == target))
-            connection.execute(insert(suspension).values(target=target, **as_row(found)))
+            upsert(connection, suspension, [{"target": target, **as_row(found)}])
 
     def resume(self, target: str) -> bool:
         """False when it was not suspended."""
@@ -49,11 +48,9 @@ class Decisions:
     def take_requests(self, targets: Collection[str]) -> list[Request]:
         """Those about these targets, which are then no longer there; the oldest first."""
         with self._engine.begin() as connection:
-            found = select(request).where(request.c.target.in_(list(targets))).order_by(request.c.id)
+            found = delete(request).where(request.c.target.in_(list(targets))).returning(request)
             taken = [as_record(Request, row) for row in connection.execute(found).mappings()]
-            if taken:
-                connection.execute(delete(request).where(request.c.id.in_([each.id for each in taken])))
-        return taken
+        return sorted(taken, key=lambda each: each.id)
 
     def note(self, entry: AuditEntry) -> None:
         with self._engine.begin() as connection:

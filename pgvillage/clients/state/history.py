@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Engine, and_, insert, select, update
+from sqlalchemy import Engine, insert, select, update
 
-from pgvillage.clients.state.rows import as_record, as_row
+from pgvillage.clients.state.rows import as_record, as_row, insert_new
 from pgvillage.clients.state.tables import drift, plan, run
 from pgvillage.core.history import DriftRecord, PlanRecord, RunRecord
 
@@ -20,10 +20,8 @@ class History:
 
     def put_plan(self, record: PlanRecord) -> None:
         """The first plan of a digest stays: a later one says the same."""
-        same = and_(plan.c.target == record.target, plan.c.digest == record.digest)
         with self._engine.begin() as connection:
-            if connection.execute(select(plan.c.digest).where(same)).first() is None:
-                connection.execute(insert(plan).values(as_row(record)))
+            insert_new(connection, plan, as_row(record))
 
     def plan(self, target: str, digest: str) -> PlanRecord | None:
         """`digest` may be its beginning."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Engine, RowMapping, delete, insert, select, update
+from sqlalchemy import Engine, RowMapping, delete, select
 
-from pgvillage.clients.state.rows import as_row
+from pgvillage.clients.state.rows import as_row, upsert
 from pgvillage.clients.state.tables import status, suspension
 from pgvillage.core.status import Health, Ready, Suspension, Sync, TargetStatus
 
@@ -19,12 +19,10 @@ class Statuses:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def put(self, found: TargetStatus) -> None:
-        row = as_row(found, "suspension")
+    def put(self, *found: TargetStatus) -> None:
+        """One or many, in one transaction."""
         with self._engine.begin() as connection:
-            done = connection.execute(update(status).where(status.c.target == found.target).values(row))
-            if not done.rowcount:
-                connection.execute(insert(status).values(row))
+            upsert(connection, status, [as_row(each, "suspension") for each in found])
 
     def get(self, target: str) -> TargetStatus | None:
         with self._engine.connect() as connection:

@@ -76,7 +76,7 @@ plan = Table(
     _text("revision"), _text("subject"),
     Column("made_at", Moment, nullable=False),
     Column("document", JSON, nullable=False),
-    Index("plan_by_time", "target", "made_at"),
+    Index("plan_by_time", "target", "made_at"), Index("plan_newest", "made_at", "target", "digest"),
 )  # fmt: skip
 
 run = Table(
@@ -86,7 +86,7 @@ run = Table(
     Column("started_at", Moment, nullable=False), Column("ended_at", Moment),
     _text("replica"), _text("outcome"), _count("done"), _count("left"), _text("error"), _text("approved_by"),
     Column("document", JSON, nullable=False),
-    Index("run_by_time", "target", "started_at"),
+    Index("run_by_time", "target", "started_at", "id"), Index("run_newest", "started_at", "id"),
 )  # fmt: skip
 
 drift = Table(
@@ -95,7 +95,8 @@ drift = Table(
     Column("first_seen", Moment, nullable=False), Column("last_seen", Moment, nullable=False),
     _text("risk"), Column("document", JSON, nullable=False),
     Column("ended_at", Moment), _text("ended"), _text("owner"),
-    Index("drift_open", "target", "ended_at"),
+    Index("drift_open", "target", "ended_at"), Index("drift_newest", "first_seen", "id"),
+    Index("drift_by_time", "target", "first_seen", "id"),
 )  # fmt: skip
 
 approval = Table(
@@ -120,13 +121,15 @@ audit = Table(
     "audit", metadata,
     _number(), Column("at", Moment, nullable=False),
     _text("who"), _text("action"), _text("target"), _text("detail"), _text("address"),
+    Index("audit_by_time", "at"), sqlite_autoincrement=True,
 )  # fmt: skip
 
+# Watchers go on behind the number they saw last: none is ever given twice.
 event = Table(
     "event", metadata,
     _number(), Column("at", Moment, nullable=False),
     _text("target"), _text("reason"), _text("message"), _text("severity"), _text("revision"),
-    Index("event_of", "target", "id"),
+    Index("event_of", "target", "id"), Index("event_by_time", "at"), sqlite_autoincrement=True,
 )  # fmt: skip
 
 outbox = Table(

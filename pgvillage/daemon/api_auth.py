@@ -1,0 +1,141 @@
+"""Who calls the API: tokens, compared by their SHA-256 in constant time, and how often somebody may be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from pgvillage.clients.secrets import read_secret
+from pgvillage.core.errors import SettingsError
+from pgvillage.daemon.actions import Role, Who
+from pgvillage.settings import Settings
+from pgvillage.settings.api import Scope
+
+_SHORTEST = 20
+_WRONG = 10  # tokens an address may get wrong in a minute
+_WINDOW = 60.0
+_ADDRESSES = 4_096
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`labels` are what a target must have for this caller to see it at all."""
+
+    name: str
+    scopes: frozenset[Scope]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def who(self, address: str) -> Who:
+        if Scope.SUSPEND in self.scopes:
+            role = Role.ADMIN
+        elif self.scopes & {Scope.APPROVE, Scope.RECONCILE}:
+            role = Role.APPROVER
+        else:
+            role = Role.VIEWER
+        return Who(self.name, role, address)
+
+
+ANYBODY = Caller("anybody", frozenset({Scope.READ}))
+
+
+class Refused(Exception):
+    """No caller: HTTP `status`, words, and seconds until the next try is worth it."""
+
+    def __init__(self, status: int, words: str, wait: int = 0) -> None:
+        self.status, self.wait = status, wait
+        super().__init__(words)
+
+
+@dataclass(frozen=True)
+class Auth:
+    """`tokens` are SHA-256 and caller; `hosts` the names that this server is called by where anybody may read."""
+
+    tokens: Sequence[tuple[bytes, Caller]] = field(repr=False, default=())
+    anonymous: bool = False
+    hosts: frozenset[str] = _HERE
+    clock: Callable[[], float] = time.monotonic
+    _wrong: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict, repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Auth:
+        """Raises SecretError, SettingsError for a token that is too short or there twice."""
+        tokens: dict[bytes, Caller] = {}
+        for token in settings.api.tokens:
+            value = read_secret(token.secret, f"API token {token.name!r}").reveal()
+            if len(value) < _SHORTEST:
+                raise SettingsError(f"api.tokens: {token.name!r} has fewer than {_SHORTEST} characters")
+            labels = token.targets.labels if token.targets is not None else {}
+            caller = Caller(f"token:{token.name}", frozenset(token.scopes), labels)
+            if tokens.setdefault(_digest(value), caller) is not caller:
+                raise SettingsError(f"api.tokens: {token.name!r} has the same secret as another")
+        listen, url = _host(settings.serve.listen), settings.serve.url
+        said = settings.api.anonymous_read
+        names = _HERE | {listen} | ({urlsplit(url).hostname or listen} if url else set())
+        return cls(tuple(tokens.items()), listen in _HERE if said is None else said, frozenset(names))
+
+    def caller(self, authorization: str | None, host: str, address: str) -> Caller:
+        """Raises Refused. Nothing is taken from cookies, so no other site's page can act through a browser."""
+        if authorization is None:
+            if not self.anonymous:
+                raise Refused(401, "a token is needed: Authorization: Bearer …")
+            # A page elsewhere can point its own name at this address; it can't make the browser call us by ours.
+            if _host(host) not in self.hosts:
+                raise Refused(403, "this server is not called so: `serve.url` of the settings says how, or use a token")
+            return ANYBODY
+        key = _network(address)
+        wait = self._wait(key)
+        if wait:
+            raise Refused(429, "too many wrong tokens from this address", wait)
+        found = self._of(authorization)
+        if found is None:
+            self._count(key)
+            raise Refused(401, "this token is not known")
+        return found
+
+    def _of(self, authorization: str) -> Caller | None:
+        scheme, _, value = authorization.partition(" ")
+        asked, found = _digest(value.strip()), None
+        for digest, caller in self.tokens:  # all of them, whichever it is
+            if hmac.compare_digest(digest, asked):
+                found = caller
+        return found if scheme.lower() == "bearer" else None
+
+    def _wait(self, key: str) -> int:
+        began, count = self._wrong.get(key, (0.0, 0))
+        left = began + _WINDOW - self.clock()
+        return int(left) + 1 if count >= _WRONG and left > 0 else 0
+
+    def _count(self, key: str) -> None:
+        now = self.clock()
+        began, count = self._wrong.pop(key, (now, 0))
+        self._wrong[key] = (began, count + 1) if began + _WINDOW > now else (now, 1)
+        while len(self._wrong) > _ADDRESSES:
+            self._wrong.popitem(last=False)
+
+
+def _digest(value: str) -> bytes:
+    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
+
+
+def _host(text: str) -> str:
+    """Of HOST, HOST:PORT or [HOST]:PORT."""
+    try:
+        return (urlsplit(f"//{text}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _network(address: str) -> str:
+    """One customer of IPv6 has a /64."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
