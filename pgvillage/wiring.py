@@ -39,6 +39,7 @@ _PATHS = frozenset(
         "sshKey",
         "knownHosts",
         "sops",
+        "templates",
     ]
 )
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path

@@ -17,6 +17,7 @@ from pgvillage.cli import (
     explain,
     import_,
     init,
+    notify,
     plan,
     schema,
     serve,
@@ -46,6 +47,7 @@ app.command("who-can")(who_can.command)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 app.command("directory")(directory.command)
+app.command("notify")(notify.command)
 app.command("demo")(demo.command)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-from pgvillage.settings.chat import Webhook
+from pgvillage.settings.chat import Channel, Mention, Service
 from pgvillage.settings.common import (
     SSL_MODES,
     AppRole,
@@ -32,6 +32,7 @@ __all__ = [
     "SSL_MODES",
     "AppRole",
     "Ceilings",
+    "Channel",
     "ClientCertificate",
     "CorrectMode",
     "Credential",
@@ -42,6 +43,7 @@ __all__ = [
     "LdapBind",
     "LimitCeiling",
     "MemberAttribute",
+    "Mention",
     "Name",
     "PlainSource",
     "Replicas",
@@ -50,6 +52,7 @@ __all__ = [
     "SecretSource",
     "Section",
     "Serve",
+    "Service",
     "Settings",
     "Sops",
     "SslMode",
@@ -57,7 +60,6 @@ __all__ = [
     "Timeouts",
     "TlsFiles",
     "Vault",
-    "Webhook",
     "address_and_port",
 ]
 
@@ -154,7 +156,7 @@ class Settings(Section):
     sops: Sops | None = None
     directories: dict[Name, Directory] = Field(default_factory=dict)
     etcd: dict[Name, Etcd] = Field(default_factory=dict)
-    channels: dict[Name, Webhook] = Field(default_factory=dict)
+    channels: dict[Name, Channel] = Field(default_factory=dict)
     ceilings: Ceilings = Ceilings()
     timeouts: Timeouts = Timeouts()
     parallel: int = Field(8, ge=1, le=256, description="Targets read or written at a time.")

@@ -11,6 +11,7 @@ from pgvillage.clients.state.database import open_postgres, open_sqlite
 from pgvillage.clients.state.decisions import Decisions
 from pgvillage.clients.state.events import Events
 from pgvillage.clients.state.history import History
+from pgvillage.clients.state.outbox import Outbox
 from pgvillage.clients.state.statuses import Statuses
 
 
@@ -44,3 +45,7 @@ class State:
     @cached_property
     def events(self) -> Events:
         return Events(self.engine)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(self.engine)
