@@ -64,7 +64,7 @@ async def _notice(world: RealWorld, name: str, channel: Channel, target: str | N
 
     how = "bot" if channel.token is not None else "incoming webhook"
     link = world.settings.serve.url or ""
-    lines = (f"channel {name}: {channel.service}, {how}",)
+    lines: tuple[str, ...] = (f"channel {name}: {channel.service}, {how}",)
     if target is not None:
         told = await _about(world, target)
         if told is not None:

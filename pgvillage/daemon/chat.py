@@ -140,19 +140,21 @@ class Notifier:
         if notice.told is not Told.OPENED or not turn.after.cause:
             return None
         now, cause = turn.now.timestamp(), turn.after.cause
-        threads = {r.thread: r for r in self._outbox.open_threads(turn.channel)}
-        known = {name: thread_of(record.state) for name, record in threads.items()}
         name = groups.group_of(cause)
-        group = known.get(name, Thread())
+        found = self._outbox.threads(turn.channel, [name]).get(name)
+        group = thread_of(found.state) if found is not None else Thread()
         if groups.may_join(group, cause, now):
             member = turn.record(replace(turn.after, group=name))
             return self._spoken(turn, name, group, groups.joined(group, turn.thread, now), notice, [member])
+        threads = {r.thread: r for r in self._outbox.open_threads(turn.channel)}
+        known = {thread: thread_of(record.state) for thread, record in threads.items()}
         alike = [*groups.alike(known, cause, now), turn.thread]
         if len(alike) <= groups.MANY:
             return None
         members = [turn.record(replace(turn.after, group=name))]
         members += [_again(threads[n], replace(known[n], group=name)) for n in alike[:-1]]
-        ready = self._spoken(turn, name, group, groups.founded(alike, cause, now), notice, members)
+        fresh = groups.founded(alike, cause, now, self._gather.of(notice))
+        ready = self._spoken(turn, name, group, fresh, notice, members)
         return ready[0], ready[1], alike
 
     def _in_group(self, turn: _Turn, notice: Notice) -> _Ready | None:
@@ -188,12 +190,10 @@ class Notifier:
         told = told or (Told.RESOLVED if not after.told else Told.CHANGED if group.told else Told.OPENED)
         said = groups.group_notice(after, notice, told)
         said = replace(said, base=_held(group))
-        wait = self._gather.of(notice) if told is Told.OPENED else 0
         record = ThreadRecord(
             turn.channel, name, turn.now, key=_held(after), open=bool(after.told), state=after.as_state()
         )
-        due = max(groups.due_at(after, now, told), now + wait)
-        return [(record, _held(group)), *members], [turn.message(name, said, due)], []
+        return [(record, _held(group)), *members], [turn.message(name, said, groups.due_at(after, now, told))], []
 
 
 _Ready = tuple[list[tuple[ThreadRecord, str]], list[Message], list[str]]

@@ -11,6 +11,7 @@ from pgvillage.daemon.chat_thread import Thread
 MANY = 5  # more than so many of one cause make a group
 PAUSE = 300.0  # seconds between two messages of one group
 _MINUTE = 60.0  # what is lost within it was lost by one cause
+_SETTLE = 30.0
 _NAMES = 30
 
 
@@ -35,29 +36,28 @@ def _near(thread: Thread, cause: str, now: float) -> bool:
     return cause != "unreachable" or now - thread.since <= _MINUTE
 
 
-def founded(names: Iterable[str], cause: str, now: float) -> Thread:
-    """The group of these threads, which speaks for the first time."""
-    members = tuple(sorted(names))
-    return Thread(told=cause, since=now, spoke=now, cause=cause, members=members)
+def founded(names: Iterable[str], cause: str, now: float, gather: float) -> Thread:
+    """The group of these threads; its first word waits for `gather` seconds, as more may come."""
+    return Thread(told=cause, since=now, spoke=now + gather, cause=cause, members=tuple(sorted(names)))
 
 
 def joined(group: Thread, name: str, now: float) -> Thread:
-    return replace(group, members=tuple(sorted({*group.members, name})), spoke=_spoken(group, now))
+    return replace(group, members=tuple(sorted({*group.members, name})), spoke=_next_word(group, now))
 
 
 def left(group: Thread, name: str, now: float) -> Thread:
     members = tuple(member for member in group.members if member != name)
-    return replace(group, members=members, told=group.told if members else "", spoke=_spoken(group, now))
+    return replace(group, members=members, told=group.told if members else "", spoke=_next_word(group, now))
 
 
 def due_at(group: Thread, now: float, told: Told) -> float:
-    """When the group's next message may go: news of who joined or left waits, so that it comes as one."""
-    return now if told in (Told.RESOLVED, Told.ESCALATED) else max(now, group.spoke)
+    """When the group's message may go: news of who joined or left waits, so that it comes as one."""
+    return now if told in (Told.RESOLVED, Told.ESCALATED) else group.spoke
 
 
-def _spoken(group: Thread, now: float) -> float:
-    """The time of the group's next word, PAUSE after the last one."""
-    return group.spoke if group.spoke > now else max(now, group.spoke + PAUSE)
+def _next_word(group: Thread, now: float) -> float:
+    """The time of the next word: the one that is waiting already, else PAUSE after the last."""
+    return group.spoke if group.spoke > now else max(now + _SETTLE, group.spoke + PAUSE)
 
 
 def group_notice(group: Thread, first: Notice, told: Told) -> Notice:

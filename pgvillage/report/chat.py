@@ -56,11 +56,6 @@ def drift_message(plan: Plan, *, target: TargetId | str | None = None) -> DriftM
     )
 
 
-def resolved_message(target: TargetId | str, before_key: str) -> DriftMessage:
-    """The end of what `before_key` opened."""
-    return DriftMessage(before_key, "resolved", f"{show_text(str(target), 80)}: drift resolved")
-
-
 def _quiet(targets: Iterable[TargetPlan]) -> str:
     return "no drift" if all(t.complete for t in targets) else "no drift seen, but not everything could be read"
 

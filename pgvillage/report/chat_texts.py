@@ -13,6 +13,7 @@ from pgvillage.core.notice import Notice
 from pgvillage.report.words import clipped, counted, show_text, visible
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
 KINDS = ("drift", "unreachable", "failed", "approval", "estate", "group", "test")
@@ -56,12 +57,17 @@ def _default(kind: str) -> str:
 
 
 def _text(source: str, notice: Notice) -> ChatText:
-    pieces = islice(_environment().from_string(source).generate(_variables(notice)), _PIECES)
+    pieces = islice(_template(source).generate(_variables(notice)), _PIECES)
     lines = [visible(line.strip()) for line in "".join(pieces).split("\n")]
     title, *rest = [line for line in lines if line] or [""]
     if not title:
         raise ValueError("it makes no text")
     return ChatText(clipped(title, _TITLE), tuple(clipped(line, _LINE) for line in rest[:_LINES]))
+
+
+@lru_cache(maxsize=256)
+def _template(source: str) -> Template:
+    return _environment().from_string(source)
 
 
 @lru_cache

@@ -147,7 +147,8 @@ def _queue(connection: Connection, message: Message) -> None:
     if row is not None and _never_arrived(row):
         left = merged(notice_of(row["body"]), notice_of(message.body))
         same = (outbox.c.id == row["id"], outbox.c.tries == row["tries"], outbox.c.error == row["error"], _WAITS)
-        fresh = {"key": message.key, "body": left.as_body()} if left is not None else {}
+        sooner = row["due"] if row["tries"] else min(row["due"], message.due)
+        fresh = {"key": message.key, "body": left.as_body(), "due": sooner} if left is not None else {}
         change = update(outbox).where(*same).values(fresh) if left is not None else delete(outbox).where(*same)
         if connection.execute(change).rowcount:
             return
