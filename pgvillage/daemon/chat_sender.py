@@ -20,12 +20,12 @@ log = structlog.get_logger("pgvillage.chat")
 
 Deliver = Callable[[str, Channel, Notice, str, str], Awaitable[Delivered]]
 
-_LEASE = timedelta(seconds=60)  # longer than any delivery takes
+_LEASE = timedelta(seconds=20)  # longer than any delivery takes
 _FIRST_RETRY = 5.0
 _LAST_RETRY = 600.0
 _BROKEN = 3600.0
 _LOOK = 5.0  # seconds between looks at an outbox that others fill too
-_LIMIT = 45.0
+_LIMIT = 15.0
 _KEPT = timedelta(days=30)
 
 

@@ -208,12 +208,12 @@ async def test_other_drift_on_other_targets_is_no_group(tmp_path: Path) -> None:
 async def test_a_network_that_breaks_is_one_message_and_its_end_another(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     for _ in range(3):
-        for number in range(100):
+        for number in range(60):
             await bench.lost(f"pg{number:03}", after=0.01)
     await bench.later(600)
     assert bench.told() == ["group opened"]
-    assert (bench.sent[0][1].count, bench.sent[0][1].more) == (100, 70)
-    for number in range(100):
+    assert (bench.sent[0][1].count, bench.sent[0][1].more) == (60, 30)
+    for number in range(60):
         await bench.look(cluster=f"pg{number:03}", after=0.01)
     await bench.later(600)
     assert bench.told() == ["group opened", "group resolved"]
