@@ -112,7 +112,7 @@ class Notifier:
         if told is None:
             return None if not self._outbox.tell([turn.record(after)], []) else False
         notice = self._worded(turn, concern.notice(told))
-        ready = self._of_group(turn, notice) or self._alone(turn, notice)
+        ready = self._undone(turn, notice, concern.cause) or self._of_group(turn, notice) or self._alone(turn, notice)
         return True if self._outbox.tell(*ready) else None
 
     def _stepped(self, channel: str, before: Thread, concern: Concern, now: datetime) -> tuple[Thread, Told | None]:
@@ -132,6 +132,23 @@ class Notifier:
     def _alone(self, turn: _Turn, notice: Notice) -> _Ready:
         waits = self._gather.of(notice) if notice.told in (Told.OPENED, Told.CORRECTED) else 0
         return [turn.record(turn.after)], [turn.message(turn.thread, notice, turn.now.timestamp() + waits)], []
+
+    def _undone(self, turn: _Turn, notice: Notice, cause: str) -> _Ready | None:
+        """What we undid before it was told: of many targets it is one message. None where it was told, or is not it."""
+        if notice.told is not Told.CORRECTED or turn.before.told:
+            return None
+        name = f"undone {cause}"
+        found = self._outbox.threads(turn.channel, [name]).get(name)
+        group = thread_of(found.state) if found is not None else Thread()
+        now = turn.now.timestamp()
+        after = groups.undone(group, turn.thread, cause, now, self._gather.of(notice))
+        record = (ThreadRecord(turn.channel, name, turn.now, state=after.as_state()), "")
+        if len(after.members) <= groups.MANY:
+            records, messages, _ = self._alone(turn, notice)
+            return [*records, record], messages, []
+        said = groups.group_notice(after, notice, Told.CORRECTED)
+        message = turn.message(name, said, groups.due_at(after, now, Told.CORRECTED))
+        return [turn.record(turn.after), record], [message], list(after.members)
 
     def _of_group(self, turn: _Turn, notice: Notice) -> _Ready | None:
         """What a group has to say instead; None where the thread speaks for itself."""

@@ -36,6 +36,13 @@ def _near(thread: Thread, cause: str, now: float) -> bool:
     return cause != "unreachable" or now - thread.since <= _MINUTE
 
 
+def undone(group: Thread, name: str, cause: str, now: float, gather: float) -> Thread:
+    """Threads whose drift of one cause we undid, one shortly after the other, before it was told."""
+    if now - group.since > 2 * PAUSE:
+        return Thread(since=now, spoke=now + gather, cause=cause, members=(name,))
+    return replace(joined(group, name, now), since=now)
+
+
 def founded(names: Iterable[str], cause: str, now: float, gather: float) -> Thread:
     """The group of these threads; its first word waits for `gather` seconds, as more may come."""
     return Thread(told=cause, since=now, spoke=now + gather, cause=cause, members=tuple(sorted(names)))
@@ -72,7 +79,7 @@ def group_notice(group: Thread, first: Notice, told: Told) -> Notice:
         told=told,
         severity="resolved" if over else first.severity,
         key=key,
-        held="" if over else f"{key}:{','.join(targets)}",
+        held="" if over or told is Told.CORRECTED else f"{key}:{','.join(targets)}",
         target="",
         owner="",
         link=first.link.rpartition("/targets/")[0],

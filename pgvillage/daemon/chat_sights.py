@@ -27,13 +27,14 @@ _GATES = 10
 class Concern:
     """One thing that can be well or not. `thread` names it for good; `notice` makes its message of a transition.
 
-    `sight` None: this look says nothing of it. `corrected` is the key of drift that we just undid.
+    `sight` None: this look says nothing of it. `corrected` is the key of drift that we just undid, `cause` its cause.
     """
 
     thread: str
     sight: Sight | None
     notice: Callable[[Told], Notice]
     corrected: str = ""
+    cause: str = ""
 
 
 def concerns(look: Look, url: str | None) -> Iterator[Concern]:
@@ -73,9 +74,8 @@ def _drift(look: Look, target: TargetPlan, base: Notice) -> Concern:
         was = _message(look.plan, replace(target, changes=look.applied.done))
         sight = None if left.changes and message.lines else Sight("")
         notice = _of_drift(base, was)
-        return Concern(
-            f"drift {look.target}", sight, lambda told: _ended(notice, told), was.key if sight is not None else ""
-        )
+        key = was.key if sight is not None else ""
+        return Concern(f"drift {look.target}", sight, lambda told: _ended(notice, told), key, was.cause)
     needed = 1 if message.urgent or not message.lines else 2
     key = message.key if message.lines else ""
     sight = Sight(key, needed, message.risk, message.cause if key else "") if known and look.applied is None else None
@@ -156,7 +156,7 @@ def _approval(target: TargetPlan, base: Notice) -> Concern:
 
 def estate_concern(revision: str, problem: str, url: str | None) -> Concern:
     """A commit that can't be applied anywhere; "" when the newest one can."""
-    key = f"estate:{short_hash(revision + problem)}" if problem else ""
+    key = f"estate:{short_hash(problem)}" if problem else ""
     lines = [show_text(line, 380) for line in problem.splitlines() if line.strip()]
     notice = Notice(
         kind="estate", told=Told.OPENED, severity="error", key=key or "estate:valid", held=key,

@@ -107,9 +107,9 @@ def test_a_daemon_that_only_reports(pg: PostgresServer, estate: EstateBuilder, c
         daemon.rounds(3)
         assert titles(chat) == ["drift opened"]
         pg.sql("ALTER ROLE app CREATEDB")
-        daemon.wait(lambda: titles(chat) == ["drift opened", "drift changed"], "a report of more drift")
+        daemon.wait(lambda: titles(chat) == ["drift opened", "drift escalated"], "a report of more drift")
         pg.sql("ALTER ROLE app NOCREATEDB CONNECTION LIMIT 5")
-        daemon.wait(lambda: titles(chat) == ["drift opened", "drift changed", "drift resolved"], "the end of it")
+        daemon.wait(lambda: titles(chat) == ["drift opened", "drift escalated", "drift resolved"], "the end of it")
         daemon.rounds(2)
         assert len(chat.posts) == 3
         assert daemon.metric("drift_changes", target="c") == 0
