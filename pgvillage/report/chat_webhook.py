@@ -40,7 +40,7 @@ def notice_schema() -> Schema:
         format_version={"const": FORMAT, "description": "Grows when a field changes its meaning."},
         event=one_of(KINDS, "What it is about."),
         state=one_of([told.value for told in Told], "What happened to it; corrected: undone by us."),
-        key=string("Target and hash of what it is about: the same from opened to resolved, whenever it is seen."),
+        key=string("Target and hash of what differs, no time in it; the end has the key that was told last."),
         severity=one_of(_SEVERITIES, "How bad it is."),
         target=string("The target; null where it is about several or none.", null=True),
         targets=list_of(string("A target."), "Of a message about several: the first of them."),

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pgvillage.clients.state.state import State
+from pgvillage.core.status import TargetStatus
+from pgvillage.daemon.chat import Gather, Notifier
+from pgvillage.daemon.look import Look
+from pgvillage.settings import Channel
 from tests.integration.conftest import EstateMaker
 from tests.integration.daemon_process import serving
 from tests.integration.estate_builder import EstateBuilder, cluster, free_policy, user
 from tests.servers.postgres import PostgresServer
 from tests.servers.webhook import TOKEN, Webhook, webhook
+from tests.unit.chat_bench import limit, mighty
+from tests.unit.report_plans import plan, target
 
 
 @pytest.fixture
@@ -120,3 +130,38 @@ def test_notify_test_says_what_is_wrong(estate: EstateBuilder, channel: str, cod
     done = estate.run("notify", "test", channel)
     assert (done.code, words in done.err) == (code, True), done.err
     assert "planted" not in done.err
+
+
+def test_the_outbox_in_postgresql(pg: PostgresServer) -> None:
+    """Three replicas on one database: what they all saw is told once, and each message is sent by one."""
+    url = f"postgresql://postgres:{pg.password}@{pg.host}/postgres"
+    states = [State.in_postgres(url) for _ in range(3)]
+    now = datetime.now(UTC)
+    taken: list[int] = []
+
+    def see(state: State) -> None:
+        channels = {"dba": Channel.model_validate({"service": "slack", "url": {"env": "X"}})}
+        notifier = Notifier(state.outbox, channels, ["dba"], gather=Gather(0, 0, 0), now=lambda: now)
+        for number in range(20):
+            found = target(mighty(f"pg{number}"), limit(number, cluster=f"pg{number}"), cluster=f"pg{number}")
+            asyncio.run(notifier.looked(Look(f"pg{number}", plan(found), TargetStatus(f"pg{number}"), {})))
+
+    def send(state: State) -> None:
+        misses = 0
+        while misses < 50:
+            message = state.outbox.claim("dba", now + timedelta(seconds=1), timedelta(seconds=60))
+            misses = misses + 1 if message is None else 0
+            if message is not None:
+                taken.append(message.id)
+                state.outbox.delivered(message, "C0:1", now)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(see, states))
+        assert states[0].outbox.waiting()["dba"][0] == 20
+        list(pool.map(send, states))
+    assert len(taken) == len(set(taken)) == 20
+    assert states[0].outbox.reference("dba", "drift pg0") == "C0:1"
+    states[0].outbox.prune(now + timedelta(seconds=1))
+    assert states[0].outbox.history() == []
+    for state in states:
+        state.close()
