@@ -67,7 +67,7 @@ def test_killed_with_a_message_on_its_way_it_is_sent_once_more(
     chat.refuses = True
     with serving(estate, apply=False) as daemon:
         pg.sql("ALTER ROLE app SUPERUSER")
-        daemon.wait(lambda: chat.refused >= 2, "a try on both channels")
+        daemon.wait(lambda: chat.refused >= 2, "a try on both channels", seconds=60)
         daemon.process.kill()
         daemon.process.wait()
     chat.refuses = False
@@ -75,7 +75,7 @@ def test_killed_with_a_message_on_its_way_it_is_sent_once_more(
         daemon.wait(lambda: len(chat.posts) == 2, "the messages, after the restart", seconds=60)
         daemon.rounds(3)
         pg.sql("ALTER ROLE app NOSUPERUSER")
-        daemon.wait(lambda: len(chat.posts) == 4, "the end of it")
+        daemon.wait(lambda: len(chat.posts) == 4, "the end of it", seconds=60)
         assert daemon.metric("notify_deliveries_total", channel="plain", result="ok") == 2
         assert daemon.stop() == 0
         assert "planted" not in "".join(daemon.lines)
@@ -90,8 +90,9 @@ def test_killed_with_a_message_on_its_way_it_is_sent_once_more(
 def test_an_outage_of_chat_is_made_up_for_once(pg: PostgresServer, estate: EstateBuilder, chat: Webhook) -> None:
     chat.refuses = True
     with serving(estate, apply=False) as daemon:
-        for limit in (6, 7, 8):
-            pg.sql(f"ALTER ROLE app CONNECTION LIMIT {limit}")
+        daemon.wait(lambda: daemon.said("planned"), "the first round", seconds=60)
+        for number in (6, 7, 8):
+            pg.sql(f"ALTER ROLE app CONNECTION LIMIT {number}")
             daemon.rounds(3)
         chat.refuses = False
         daemon.wait(lambda: len(chat.of("/plain-planted")) == 1, "what was missed", seconds=60)
