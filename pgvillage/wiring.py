@@ -42,6 +42,7 @@ _PATHS = frozenset(
         "sops",
         "allowedSigners",
         "keyring",
+        "templates",
     ]
 )
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path

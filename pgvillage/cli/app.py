@@ -20,6 +20,7 @@ from pgvillage.cli import (
     history,
     import_,
     init,
+    notify,
     plan,
     schema,
     serve,
@@ -58,6 +59,7 @@ app.command("resume")(suspend.resume)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 app.command("directory")(directory.command)
+app.command("notify")(notify.command)
 app.command("demo")(demo.command)
 
 

@@ -66,8 +66,8 @@ class Metrics:
         for target in run.targets:
             self._applies.labels(str(target.target), target.outcome.replace(" ", "_")).inc()
 
-    def delivered(self, channel: str, *, good: bool) -> None:
-        self._deliveries.labels(channel, "ok" if good else "failed").inc()
+    def delivered(self, channel: str, result: str) -> None:
+        self._deliveries.labels(channel, result).inc()
 
     def cycled(self, result: str) -> None:
         self._cycles.labels(result).inc()

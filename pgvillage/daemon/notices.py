@@ -1,89 +1,45 @@
-"""Drift reports to chat: on transitions only, remembered over restarts."""
+"""What the reconciler's rounds tell chat: a round over all targets as one look at each."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-import structlog
-
-from pgvillage.core.errors import PgVillageError
-from pgvillage.core.plan import Plan, Status
-from pgvillage.daemon.metrics import Metrics
-from pgvillage.report.chat import DriftMessage, as_json, as_slack, drift_message, resolved_message
-from pgvillage.settings import Webhook
-
-log = structlog.get_logger("pgvillage.notices")
-
-Post = Callable[[str, Webhook, Mapping[str, Any]], Awaitable[None]]
+from pgvillage.core.plan import Plan, TargetPlan
+from pgvillage.core.run import Run, TargetRun
+from pgvillage.core.status import TargetStatus
+from pgvillage.daemon.chat import Notifier
+from pgvillage.daemon.look import Look
+from pgvillage.estate.manifest.estate import Notification
+from pgvillage.usecases.estate import LoadedEstate
+from pgvillage.usecases.plan import Planned
 
 
 class Notices:
-    """What each channel was told last about each target; a message that could not be delivered is told again."""
+    def __init__(self, notifier: Notifier) -> None:
+        self._listener = notifier
 
-    def __init__(self, file: Path, channels: Mapping[str, Webhook], post: Post, metrics: Metrics) -> None:
-        self._file, self._channels, self._post, self._metrics = file, channels, post, metrics
-        self._told: dict[str, dict[str, str]] = _load(file)
+    async def broken(self, revision: str, problem: str) -> None:
+        await self._listener.estate_read(revision, problem)
 
-    async def tell(self, plan: Plan) -> None:
-        """Send what is new: drift that appeared, changed or went away. What could not be read is no news."""
-        self._forget(plan)
-        for target in plan.targets:
-            if target.status is not Status.PLANNED or target.unread:
-                continue
-            name = str(target.target)
-            message = drift_message(plan, target=target.target)
-            for channel in self._channels:
-                told = self._told.setdefault(channel, {})
-                if message.lines and told.get(name) != message.key:
-                    if await self._send(channel, message):
-                        told[name] = message.key
-                elif (
-                    not message.lines
-                    and name in told
-                    and await self._send(channel, resolved_message(target.target, told[name]))
-                ):
-                    del told[name]
-        _store(self._file, self._told)
-
-    def _forget(self, plan: Plan) -> None:
-        """A target that left the estate has nothing to be resolved."""
-        names = {str(target.target) for target in plan.targets}
-        for told in self._told.values():
-            for name in set(told) - names:
-                del told[name]
-
-    async def _send(self, channel: str, message: DriftMessage) -> bool:
-        settings = self._channels[channel]
-        payload = as_slack(message) if settings.format == "slack" else as_json(message)
-        try:
-            await self._post(channel, settings, payload)
-        except PgVillageError as error:
-            log.warning("message not delivered", channel=channel, error=str(error))
-            self._metrics.delivered(channel, good=False)
-            return False
-        log.info("message delivered", channel=channel, title=message.title)
-        self._metrics.delivered(channel, good=True)
-        return True
+    async def tell(self, planned: Planned, run: Run | None = None) -> None:
+        """`run` is the apply that was done before, or after, this plan was made."""
+        runs = {str(each.target): each for each in run.targets} if run is not None else {}
+        routes = _routes(planned.estate)
+        await self._listener.estate_read(planned.plan.revision)
+        for target in planned.plan.targets:
+            labels = planned.estate.views[target.target.cluster].cluster.metadata.labels
+            await self._listener.looked(_look(planned.plan, target, labels, routes, runs.get(str(target.target))))
+        await self._listener.keep([str(target.target) for target in planned.plan.targets])
 
 
-def _load(file: Path) -> dict[str, dict[str, str]]:
-    """Losing this file costs one repeated message, so a broken one is as good as none."""
-    try:
-        found = json.loads(file.read_text())
-        return {str(c): {str(t): str(k) for t, k in told.items()} for c, told in found.items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
+def _routes(estate: LoadedEstate) -> tuple[Notification, ...]:
+    located = estate.manifests.estate
+    return tuple(located.document.spec.notifications) if located is not None else ()
 
 
-def _store(file: Path, told: Mapping[str, Mapping[str, str]]) -> None:
-    """What can't be kept costs a repeated message after a restart, and no round."""
-    fresh = file.with_suffix(".new")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(told))
-        fresh.replace(file)
-    except OSError as error:
-        log.warning("what was told can't be kept", file=str(file), error=error.strerror)
+def _look(
+    plan: Plan, target: TargetPlan, labels: Mapping[str, str], routes: tuple[Notification, ...], run: TargetRun | None
+) -> Look:
+    name = str(target.target)
+    alone = Plan(plan.revision, (target,), plan.scope, plan.subject, plan.dirty)
+    return Look(name, alone, TargetStatus(name, labels), labels, routes, run)

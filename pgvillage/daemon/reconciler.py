@@ -11,15 +11,14 @@ from pathlib import Path
 
 import structlog
 
-from pgvillage.core.errors import PgVillageError
-from pgvillage.core.plan import Plan
-from pgvillage.core.run import TargetRun
+from pgvillage.core.errors import ManifestError, PgVillageError
+from pgvillage.core.run import Run, TargetRun
 from pgvillage.daemon.metrics import Metrics
 from pgvillage.daemon.notices import Notices
 from pgvillage.settings import Serve
 from pgvillage.usecases.apply import apply_plan
 from pgvillage.usecases.estate import Scope
-from pgvillage.usecases.plan import NO_CONSENT, make_plan
+from pgvillage.usecases.plan import NO_CONSENT, Planned, make_plan
 from pgvillage.usecases.world import World
 
 log = structlog.get_logger("pgvillage.reconciler")
@@ -116,6 +115,8 @@ class Reconciler:
         except Exception as error:  # noqa: BLE001 - a bug in one round must not end the daemon, and must be seen
             for each in error.exceptions if isinstance(error, ExceptionGroup) else (error,):
                 log.error("round failed", **_words(each))
+                if isinstance(each, ManifestError):
+                    await self._notices.broken(self._seen_head, str(each))
             good = False
         self._failures = 0 if good else self._failures + 1
         self._metrics.cycled("ok" if good else "failed")
@@ -125,7 +126,7 @@ class Reconciler:
         plan = planned.plan
         self._seen_head = plan.revision.partition("+")[0]
         self.ready = True
-        await self._report(plan)
+        await self._report(planned)
         if not self._settings.apply:
             return plan.complete
         run = await apply_plan(self._world, planned, NO_CONSENT)
@@ -133,10 +134,13 @@ class Reconciler:
         for target in run.targets:
             _log_run(target)
         if any(target.done for target in run.targets):
-            await self._report((await make_plan(self._world, Scope())).plan)
+            await self._report(await make_plan(self._world, Scope()), run)
+        elif any(target.error for target in run.targets):
+            await self._notices.tell(planned, run)
         return plan.complete and not any(target.error for target in run.targets)
 
-    async def _report(self, plan: Plan) -> None:
+    async def _report(self, planned: Planned, run: Run | None = None) -> None:
+        plan = planned.plan
         self._metrics.planned(plan)
         log.info(
             "planned",
@@ -148,7 +152,7 @@ class Reconciler:
         for target in plan.targets:
             if target.error:
                 log.warning("not read", target=str(target.target), error=target.error)
-        await self._notices.tell(plan)
+        await self._notices.tell(planned, run)
 
 
 def _log_run(run: TargetRun) -> None:

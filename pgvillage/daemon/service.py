@@ -12,8 +12,11 @@ import sys
 import structlog
 import uvicorn
 
-from pgvillage.clients.chat import post
+from pgvillage.clients.state.state import State
 from pgvillage.core.errors import SettingsError
+from pgvillage.daemon.chat import Gather, Notifier
+from pgvillage.daemon.chat_delivery import deliver
+from pgvillage.daemon.chat_sender import Sender
 from pgvillage.daemon.http import http_app
 from pgvillage.daemon.metrics import Metrics
 from pgvillage.daemon.notices import Notices
@@ -57,9 +60,14 @@ async def serve(world: RealWorld) -> None:
     if unknown:
         raise SettingsError(f"serve.notify names channels the settings do not have: {', '.join(unknown)}")
     metrics = Metrics()
-    channels = {name: world.settings.channels[name] for name in settings.notify}
-    notices = Notices(world.state_folder() / "notices.json", channels, post, metrics)
-    reconciler = Reconciler(world, settings, world.source().head, notices, metrics)
+    state = State.in_file(world.state_folder() / "state.db")
+    sender = _sender(state, world, metrics)
+    notifier = Notifier(
+        state.outbox, world.settings.channels, settings.notify, url=settings.url,
+        gather=Gather.within(settings.observe), wake=sender.wake,
+    )  # fmt: skip
+    reconciler = Reconciler(world, settings, world.source().head, Notices(notifier), metrics)
+    sending = asyncio.create_task(sender.run())
     stop = asyncio.Event()
     server = _server(reconciler, metrics)
     listening = asyncio.create_task(server.serve([_socket(settings.listen)]))
@@ -69,9 +77,19 @@ async def serve(world: RealWorld) -> None:
     listening.add_done_callback(lambda _: stop.set())
     structlog.get_logger("pgvillage").info("serving", listen=settings.listen, apply=settings.apply)
     await reconciler.run(stop)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    state.close()
     server.should_exit = True
     await listening
     structlog.get_logger("pgvillage").info("stopped")
+
+
+def _sender(state: State, world: RealWorld, metrics: Metrics) -> Sender:
+    def counted(channel: str, result: str) -> None:
+        metrics.delivered(channel, result)
+
+    return Sender(state.outbox, world.settings.channels, deliver, counted=counted)
 
 
 class _Server(uvicorn.Server):

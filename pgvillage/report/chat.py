@@ -5,31 +5,36 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pgvillage.core.change import Change, Origin, Risk
 from pgvillage.core.plan import Plan, TargetId, TargetPlan
+from pgvillage.report.chat_plain import MARKS
 from pgvillage.report.words import clipped, counted, field_line, remarks, show_text, shown_fields, symbol, title
 
 _LINES = 10
 _FIELDS = 3
 _LINE_LENGTH = 280
-_SLACK_HEADER = 150
-_SLACK_SECTION = 3_000
 _RISING = list(Risk)
 _MIGHT = frozenset({"superuser", "createrole", "replication", "bypassrls"})
-_MARKS = {"error": "🔴", "warning": "🟠", "info": "🔵", "resolved": "🟢"}
 
 
 @dataclass(frozen=True, slots=True)
 class DriftMessage:
-    """`key` is the same for the same drift, whenever it is seen; `severity` is info, warning, error or resolved."""
+    """`key` is the same for the same drift, whenever it is seen; `severity` is info, warning, error or resolved.
+
+    `count` is of all changes, `risk` the place of the worst in `Risk`. `urgent` drift is told at its first sight: a
+    power over the cluster, or who may connect from where. `cause` is the same on every target with the same changes.
+    """
 
     key: str
     severity: str
     title: str
     lines: tuple[str, ...] = ()
     more: int = 0
+    count: int = 0
+    risk: int = 0
+    urgent: bool = False
+    cause: str = ""
 
 
 def drift_message(plan: Plan, *, target: TargetId | str | None = None) -> DriftMessage:
@@ -44,12 +49,11 @@ def drift_message(plan: Plan, *, target: TargetId | str | None = None) -> DriftM
         title=f"{where}: {counted(len(found), 'change')} by hand" if found else f"{where}: {_quiet(targets)}",
         lines=tuple(_line(change, t, several=len(targets) > 1) for change, t in found[:_LINES]),
         more=max(len(found) - _LINES, 0),
+        count=len(found),
+        risk=max((_RISING.index(change.risk) for change, _ in found), default=0),
+        urgent=any(_gained_might(change) or _opens_a_door(change) for change, _ in found),
+        cause=_fingerprint((change._replace(address=change.address._replace(target="")), t) for change, t in found),
     )
-
-
-def resolved_message(target: TargetId | str, before_key: str) -> DriftMessage:
-    """The end of what `before_key` opened."""
-    return DriftMessage(before_key, "resolved", f"{show_text(str(target), 80)}: drift resolved")
 
 
 def _quiet(targets: Iterable[TargetPlan]) -> str:
@@ -72,6 +76,11 @@ def _fingerprint(found: Iterable[tuple[Change, TargetPlan]]) -> str:
 def _gained_might(change: Change) -> bool:
     """Whether live has a power over the whole cluster that nobody asked for."""
     return any(f.name in _MIGHT and f.before and not f.after for f in change.fields)
+
+
+def _opens_a_door(change: Change) -> bool:
+    """A change of pg_hba: by itself, or in the cluster data of stolon."""
+    return change.address.kind == "hba" or (change.address.kind == "stolon" and change.address.name[-1:] == ("pgHBA",))
 
 
 def _urgency(change: Change) -> tuple[bool, int, str]:
@@ -102,54 +111,5 @@ def _more(message: DriftMessage) -> list[str]:
 
 def as_text(message: DriftMessage) -> str:
     """As chat would show it, for a terminal."""
-    head = f"{_MARKS.get(message.severity, '·')} {message.title}"
+    head = f"{MARKS.get(message.severity, '·')} {message.title}"
     return "\n".join([head, *(f"┃ {line}" for line in (*message.lines, *_more(message)))])
-
-
-def as_json(message: DriftMessage) -> dict[str, Any]:
-    """For a plain webhook."""
-    return {
-        "event": "resolved" if message.severity == "resolved" else "drift",
-        "key": message.key,
-        "severity": message.severity,
-        "title": message.title,
-        "lines": list(message.lines),
-        "more": message.more,
-    }
-
-
-def as_slack(message: DriftMessage) -> dict[str, Any]:
-    """For Slack's incoming webhooks; lines stand in code, where nothing in a name is formatting."""
-    head = _escaped(f"{_MARKS.get(message.severity, '·')} {message.title}", _SLACK_HEADER)
-    blocks: list[dict[str, Any]] = [{"type": "header", "text": {"type": "plain_text", "text": head}}]
-    blocks += [_section(text) for text in _sections([*message.lines, *_more(message)])]
-    return {"text": head, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
-
-
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": f"```{text}```", "verbatim": True}}
-
-
-def _sections(lines: Iterable[str]) -> list[str]:
-    """As few sections as hold the lines whole, fences included."""
-    sections: list[str] = []
-    for line in (_escaped(line, _SLACK_SECTION - 6) for line in lines):
-        if sections and len(sections[-1]) + len(line) + 1 <= _SLACK_SECTION - 6:
-            sections[-1] += f"\n{line}"
-        else:
-            sections.append(line)
-    return sections
-
-
-# No backtick may end the code, no at sign call anybody: a look-alike, and a space that nobody sees.
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "\u02cb", "@": "@\u200b"}
-
-
-def _escaped(text: str, limit: int) -> str:
-    """Slack's form of a line, at most `limit` characters, no escape cut in two."""
-    escaped = [_ESCAPES.get(char, char) for char in text]
-    size = sum(map(len, escaped))
-    while size >= limit:
-        size -= len(escaped.pop())
-    cut = "…" if len(escaped) < len(text) else ""
-    return "".join(escaped) + cut

@@ -10,6 +10,7 @@ from pgvillage.core.plan import Status, System
 from pgvillage.core.run import Outcome
 from pgvillage.core.schema_files import write_or_say_how
 from pgvillage.report.access_schema import access_schema, role_schema
+from pgvillage.report.chat_webhook import notice_schema
 from pgvillage.report.saved import FORMAT_VERSION
 from pgvillage.report.schema_parts import Schema
 from pgvillage.report.schema_parts import count as _count
@@ -194,6 +195,7 @@ def _published(name: str, body: Schema) -> Schema:
 def schemas() -> dict[str, Schema]:
     """File name -> JSON Schema."""
     found = {"plan": plan_schema(), "run": run_schema(), "access": access_schema(), "role-access": role_schema()}
+    found["notice"] = notice_schema()
     head = {"$schema": DIALECT}
     return {f"{name}.json": {**head, "$id": f"urn:pgvillage:v1:{name}", **body} for name, body in found.items()}
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from pgvillage.settings.api import Api
-from pgvillage.settings.chat import Webhook
+from pgvillage.settings.chat import Channel, Mention, Service
 from pgvillage.settings.common import (
     SSL_MODES,
     AppRole,
@@ -37,6 +37,7 @@ __all__ = [
     "AppRole",
     "ApproveMode",
     "Ceilings",
+    "Channel",
     "ClientCertificate",
     "CommentKind",
     "CorrectMode",
@@ -51,6 +52,7 @@ __all__ = [
     "LdapBind",
     "LimitCeiling",
     "MemberAttribute",
+    "Mention",
     "Name",
     "PlainSource",
     "Replicas",
@@ -59,6 +61,7 @@ __all__ = [
     "SecretSource",
     "Section",
     "Serve",
+    "Service",
     "Settings",
     "Signatures",
     "Sops",
@@ -67,7 +70,6 @@ __all__ = [
     "Timeouts",
     "TlsFiles",
     "Vault",
-    "Webhook",
     "address_and_port",
 ]
 
@@ -166,7 +168,7 @@ class Settings(Section):
     sops: Sops | None = None
     directories: dict[Name, Directory] = Field(default_factory=dict)
     etcd: dict[Name, Etcd] = Field(default_factory=dict)
-    channels: dict[Name, Webhook] = Field(default_factory=dict)
+    channels: dict[Name, Channel] = Field(default_factory=dict)
     webhooks: dict[Name, Hook] = Field(
         default_factory=dict, description="Pushes that make the daemon look at the repository at once."
     )

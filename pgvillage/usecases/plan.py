@@ -96,7 +96,4 @@ def _revision_gate(world: World, seen: Observation, estate: LoadedEstate) -> lis
 def _undeployed(estate: LoadedEstate) -> list[Finding]:
     names = [n for n, c in sorted(estate.manifests.clusters.items()) if c.document.spec.connection is None]
     later = [f"clusters with nodes ({', '.join(names)})"] if names else []
-    located = estate.manifests.estate
-    if located is not None and located.document.spec.notifications:
-        later.append("notifications of the Estate (`serve.notify` of the settings is what the daemon follows)")
     return [Finding("info", f"validated, not acted on yet: {text}") for text in later]

@@ -28,8 +28,8 @@ def estate(pg: PostgresServer, chat: Webhook, estate_of: EstateMaker) -> EstateB
     made.environment["PLAIN_URL"] = f"http://127.0.0.1:{chat.port}/plain-planted-token"
     made.environment["SLACK_URL"] = f"http://127.0.0.1:{chat.port}/slack-planted-token"
     made.settings["channels"] = {
-        "plain": {"url": {"env": "PLAIN_URL"}},
-        "slack": {"url": {"env": "SLACK_URL"}, "format": "slack"},
+        "plain": {"service": "webhook", "url": {"env": "PLAIN_URL"}},
+        "slack": {"service": "slack", "url": {"env": "SLACK_URL"}},
     }
     made.settings["secrets"] = {"app": {"env": "APP_PASSWORD"}}
     made.environment["APP_PASSWORD"] = "planted-app-password"
@@ -47,7 +47,7 @@ def limit(pg: PostgresServer, role: str = "app") -> int | None:
 
 
 def titles(chat: Webhook, path: str = "/plain-planted-token") -> list[str]:
-    return [body["event"] for body in chat.of(path)]
+    return [f"{body['event']} {body['state']}" for body in chat.of(path)]
 
 
 def test_a_life_of_the_daemon(pg: PostgresServer, estate: EstateBuilder, chat: Webhook) -> None:
@@ -66,7 +66,7 @@ def test_a_life_of_the_daemon(pg: PostgresServer, estate: EstateBuilder, chat: W
         daemon.rounds(1)
         assert chat.posts == []  # a merge is no drift
         pg.sql("ALTER ROLE app SUPERUSER")
-        daemon.wait(lambda: len(chat.posts) == 4, "drift and its end, on both channels")
+        daemon.wait(lambda: len(chat.posts) == 2, "drift that was undone, on both channels")
         assert pg.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'app'") == [(False,)]
         daemon.rounds(3)
         assert daemon.stop() == 0
@@ -75,7 +75,7 @@ def test_a_life_of_the_daemon(pg: PostgresServer, estate: EstateBuilder, chat: W
     with serving(estate, notify=notify) as daemon:
         daemon.rounds(3)
         assert daemon.stop() == 0
-    assert len(chat.posts) == 4
+    assert len(chat.posts) == 2
 
 
 def _knows_no_secret(daemon: Daemon) -> None:
@@ -85,14 +85,12 @@ def _knows_no_secret(daemon: Daemon) -> None:
 
 
 def _both_forms(chat: Webhook) -> None:
-    drift, resolved = chat.of("/plain-planted-token")
-    assert (drift["event"], drift["severity"], resolved["event"]) == ("drift", "error", "resolved")
-    assert drift["key"] == resolved["key"]
-    assert "superuser" in drift["lines"][0]
-    slack = chat.of("/slack-planted-token")
-    assert [sorted(body) for body in slack] == [["blocks", "text", "unfurl_links", "unfurl_media"]] * 2
-    assert "1 change by hand" in slack[0]["text"]
-    assert "drift resolved" in slack[1]["text"]
+    [undone] = chat.of("/plain-planted-token")
+    assert (undone["event"], undone["state"], undone["severity"]) == ("drift", "corrected", "resolved")
+    assert "superuser" in undone["lines"][0]
+    [slack] = chat.of("/slack-planted-token")
+    assert sorted(slack) == ["blocks", "text", "unfurl_links", "unfurl_media"]
+    assert "1 change by hand, corrected" in slack["text"]
 
 
 def test_a_daemon_that_only_reports(pg: PostgresServer, estate: EstateBuilder, chat: Webhook) -> None:
@@ -100,18 +98,18 @@ def test_a_daemon_that_only_reports(pg: PostgresServer, estate: EstateBuilder, c
     with serving(estate, apply=False, notify=["plain"]) as daemon:
         daemon.rounds(1)
         pg.sql("ALTER ROLE app CONNECTION LIMIT 9")
-        daemon.wait(lambda: titles(chat) == ["drift"], "a report")
+        daemon.wait(lambda: titles(chat) == ["drift opened"], "a report")
         daemon.rounds(3)
         assert limit(pg) == 9
         assert daemon.metric("drift_changes", target="c") == 1
         daemon.stop()
     with serving(estate, apply=False, notify=["plain"]) as daemon:
         daemon.rounds(3)
-        assert titles(chat) == ["drift"]
+        assert titles(chat) == ["drift opened"]
         pg.sql("ALTER ROLE app CREATEDB")
-        daemon.wait(lambda: titles(chat) == ["drift", "drift"], "a report of more drift")
+        daemon.wait(lambda: titles(chat) == ["drift opened", "drift escalated"], "a report of more drift")
         pg.sql("ALTER ROLE app NOCREATEDB CONNECTION LIMIT 5")
-        daemon.wait(lambda: titles(chat) == ["drift", "drift", "resolved"], "the end of it")
+        daemon.wait(lambda: titles(chat) == ["drift opened", "drift escalated", "drift resolved"], "the end of it")
         daemon.rounds(2)
         assert len(chat.posts) == 3
         assert daemon.metric("drift_changes", target="c") == 0
@@ -125,9 +123,9 @@ def test_a_message_that_was_refused_is_told_again(pg: PostgresServer, estate: Es
         daemon.wait(lambda: chat.refused > 1, "another try")
         assert daemon.metric("notify_deliveries_total", channel="plain", result="failed") >= 2
         chat.refuses = False
-        daemon.wait(lambda: titles(chat) == ["drift"], "the report")
+        daemon.wait(lambda: titles(chat) == ["drift opened"], "the report")
         daemon.rounds(2)
-        assert titles(chat) == ["drift"]
+        assert titles(chat) == ["drift opened"]
         assert daemon.metric("notify_deliveries_total", channel="plain", result="ok") == 1
         assert daemon.said("message not delivered")
         assert "planted" not in "".join(daemon.lines)
@@ -202,7 +200,9 @@ def test_a_database_that_is_down_is_waited_for(pg: PostgresServer, estate: Estat
         daemon.wait(lambda: daemon.metric("target_reachable", target="c") == 1, "the end of the outage")
         pg.sql("ALTER ROLE app CONNECTION LIMIT 9")
         daemon.wait(lambda: limit(pg) == 5, "the correction")
-        daemon.wait(lambda: titles(chat) == ["drift", "resolved"], "the reports of drift, none of the outage")
+        daemon.wait(lambda: "drift corrected" in titles(chat), "the report of drift")
+        seen = [title for title in titles(chat) if title.startswith("unreachable")]
+        assert seen in ([], ["unreachable opened", "unreachable resolved"])  # it lasted for three looks, or less
 
 
 def test_channels_that_the_settings_do_not_have_are_refused(estate: EstateBuilder) -> None:

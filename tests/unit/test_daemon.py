@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -14,90 +12,28 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from pgvillage.clients.chat import post
 from pgvillage.core.errors import PgVillageError, SettingsError
-from pgvillage.core.plan import Gate, Unread
+from pgvillage.core.plan import Gate
 from pgvillage.daemon.http import http_app
+from pgvillage.daemon.look import Look
 from pgvillage.daemon.metrics import Metrics
 from pgvillage.daemon.notices import Notices
 from pgvillage.daemon.reconciler import Reconciler
 from pgvillage.daemon.service import _socket
-from pgvillage.settings import SecretSource, Serve, Webhook
+from pgvillage.settings import Serve
 from tests.unit.report_plans import HOSTILE, drifted, full_plan, full_run, plan, role, target
 
 
-class Chat:
-    def __init__(self) -> None:
-        self.posts: list[tuple[str, Mapping[str, Any]]] = []
-        self.down: set[str] = set()
+class Nobody:
+    """Chat that hears nothing."""
 
-    async def post(self, name: str, _: Webhook, payload: Mapping[str, Any]) -> None:
-        if name in self.down:
-            raise PgVillageError("down")
-        self.posts.append((name, payload))
-
-    def of(self, name: str) -> list[str]:
-        return [str(payload["event"]) for channel, payload in self.posts if channel == name]
+    async def looked(self, _: Look) -> None: ...
+    async def keep(self, _: Collection[str]) -> None: ...
+    async def estate_read(self, _: str, problem: str = "") -> None: ...
 
 
-def notices(folder: Path, chat: Chat, *names: str) -> Notices:
-    channels = {name: Webhook(url=SecretSource(env="X")) for name in names}
-    return Notices(folder / "notices.json", channels, chat.post, Metrics())
-
-
-async def test_only_transitions_are_told_each_channel_by_itself(tmp_path: Path) -> None:
-    chat = Chat()
-    found = notices(tmp_path, chat, "a", "b")
-    chat.down = {"b"}
-    drift = plan(target(drifted("etl")))
-    await found.tell(drift)
-    await found.tell(drift)
-    assert (chat.of("a"), chat.of("b")) == (["drift"], [])
-    chat.down = set()
-    await found.tell(drift)
-    await notices(tmp_path, chat, "a", "b").tell(drift)
-    assert (chat.of("a"), chat.of("b")) == (["drift"], ["drift"])
-    chat.down = {"a"}
-    await found.tell(plan(target()))
-    assert (chat.of("a"), chat.of("b")) == (["drift"], ["drift", "resolved"])
-    chat.down = set()
-    await found.tell(plan(target()))
-    await found.tell(plan(target()))
-    assert (chat.of("a"), chat.of("b")) == (["drift", "resolved"], ["drift", "resolved"])
-
-
-async def test_what_was_not_read_resolves_nothing(tmp_path: Path) -> None:
-    chat = Chat()
-    found = notices(tmp_path, chat, "a")
-    await found.tell(plan(target(drifted("etl"))))
-    await found.tell(plan(target(unread=(Unread("role", (), "refused"),))))
-    assert chat.of("a") == ["drift"]
-
-
-async def test_a_target_that_left_the_estate_is_forgotten(tmp_path: Path) -> None:
-    chat = Chat()
-    found = notices(tmp_path, chat, "a")
-    await found.tell(plan(target(drifted("etl"))))
-    await found.tell(plan(target(cluster="other")))
-    assert json.loads((tmp_path / "notices.json").read_text()) == {"a": {}}
-    assert chat.of("a") == ["drift"]
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 3}', '{"a": {"orders": null}}'])
-async def test_a_broken_memory_costs_a_message_and_no_more(tmp_path: Path, text: str) -> None:
-    (tmp_path / "notices.json").write_text(text)
-    chat = Chat()
-    await notices(tmp_path, chat, "a").tell(plan(target(drifted("etl"))))
-    assert chat.of("a") == ["drift"]
-
-
-async def test_a_memory_that_can_not_be_kept_ends_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    chat = Chat()
-    found = notices(tmp_path / "file", chat, "a")
-    await found.tell(plan(target(drifted("etl"))))
-    await found.tell(plan(target(drifted("etl"))))
-    assert chat.of("a") == ["drift"]
+def notices() -> Notices:
+    return Notices(Nobody())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -106,7 +42,7 @@ def test_metrics_can_be_read_whatever_the_names(name: str) -> None:
     metrics.planned(full_plan(name))
     metrics.planned(plan(target(drifted("x"), cluster=name, gates=(Gate(name, "no"),))))
     metrics.ran(full_run(name))
-    metrics.delivered(name, good=False)
+    metrics.delivered(name, "failed")
     families = list(text_string_to_metric_families(metrics.text().decode()))
     samples = [s for family in families for s in family.samples]
     drift = [s for s in samples if s.name == "pgvillage_drift_changes"]
@@ -135,7 +71,7 @@ class Broken:
         raise self.errors[min(self.asked, len(self.errors)) - 1]
 
 
-async def test_no_exception_ends_the_loop(tmp_path: Path) -> None:
+async def test_no_exception_ends_the_loop() -> None:
     def head() -> str:
         raise RuntimeError("planted")
 
@@ -144,7 +80,7 @@ async def test_no_exception_ends_the_loop(tmp_path: Path) -> None:
     world = Broken(PgVillageError("first"), planted, group, planted)
     metrics = Metrics()
     serve = Serve(poll=0.01, observe=0.01)
-    loop = Reconciler(world, serve, head, notices(tmp_path, Chat()), metrics)  # type: ignore[arg-type]
+    loop = Reconciler(world, serve, head, notices(), metrics)  # type: ignore[arg-type]
     stop = asyncio.Event()
     with structlog.testing.capture_logs() as logs:
         running = asyncio.create_task(loop.run(stop))
@@ -165,8 +101,8 @@ async def test_no_exception_ends_the_loop(tmp_path: Path) -> None:
     assert f'pgvillage_cycle_total{{result="failed"}} {world.asked}.0' in metrics.text().decode()
 
 
-async def test_alive_is_not_said_of_a_loop_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = Reconciler(Broken(), Serve(observe=300), str, notices(tmp_path, Chat()), Metrics())  # type: ignore[arg-type]
+async def test_alive_is_not_said_of_a_loop_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Reconciler(Broken(), Serve(observe=300), str, notices(), Metrics())  # type: ignore[arg-type]
     client = TestClient(http_app(loop, Metrics()))
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
@@ -181,24 +117,3 @@ async def test_alive_is_not_said_of_a_loop_that_stands_still(tmp_path: Path, mon
 def test_an_address_that_can_not_be_is_a_clear_error(listen: str) -> None:
     with pytest.raises(SettingsError, match=r"^serve\.listen: "):
         _socket(listen)
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("http://127.0.0.1.example.invalid/planted", "must be https"),
-        ("http://localhost@example.invalid/planted", "must be https"),
-        ("http://chat.example.invalid/planted", "must be https"),
-        ("planted", "must be https"),
-        ("https://[planted/", "must be https"),
-        ("https://chat.example.invalid/planted", "was not delivered"),
-        ("http://127.0.0.1:1/planted", "was not delivered"),
-    ],
-)
-async def test_a_url_goes_nowhere_in_clear_and_into_no_message(
-    monkeypatch: pytest.MonkeyPatch, url: str, words: str
-) -> None:
-    monkeypatch.setenv("CHAT_URL", url)
-    with pytest.raises(PgVillageError, match=words) as caught:
-        await post("ops", Webhook(url=SecretSource(env="CHAT_URL")), {})
-    assert "planted" not in str(caught.value)

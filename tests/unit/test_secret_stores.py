@@ -81,7 +81,7 @@ def test_every_source_knows_the_stores(vault: FakeVault) -> None:
             "repository": {"url": "/estate", "token": {"vault": "pg/admin#password"}},
             "vaults": {"main": {"address": vault.url, "token": {"env": "VAULT_WORD"}}},
             "credentials": {"a": {"user": "u", "hosts": ["h:1"], "password": {"vault": "pg/admin#password"}}},
-            "channels": {"ops": {"url": {"vault": "pg/admin#password", "store": "main"}}},
+            "channels": {"ops": {"service": "webhook", "url": {"vault": "pg/admin#password", "store": "main"}}},
         }
     )
     sources = [found.repository.token, found.credentials["a"].password, found.channels["ops"].url]

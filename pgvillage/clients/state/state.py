@@ -18,6 +18,7 @@ from pgvillage.clients.state.faults import Faults
 from pgvillage.clients.state.history import History
 from pgvillage.clients.state.intake import Intake
 from pgvillage.clients.state.migrate import newest_version
+from pgvillage.clients.state.outbox import Outbox
 from pgvillage.clients.state.pages import Pages
 from pgvillage.clients.state.retention import prune
 from pgvillage.clients.state.statuses import Statuses
@@ -79,3 +80,7 @@ class State:
     @cached_property
     def intake(self) -> Intake:
         return Intake(self.engine)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(self.engine)
