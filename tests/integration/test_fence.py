@@ -85,7 +85,7 @@ async def test_the_row_waits_for_a_transaction_under_way_and_nothing_of_it_is_lo
 ) -> None:
     """The earlier one is in the middle of a transaction: it ends it, and is refused at the next."""
     async with writing(world, FIVE) as five:
-        slow = SqlStep((Address("c", "role", ("a",)),), ("SELECT pg_sleep(2.5)",))
+        slow = SqlStep((Address("c", "role", ("a",)),), ("SELECT pg_sleep(5)",))
         first = asyncio.create_task(five.run([slow, *create("a")], UPDATE))
         await _until(pg, "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
         later = asyncio.create_task(_create_with(world, SEVEN, "b"))
