@@ -189,7 +189,7 @@ async def test_a_watch_with_a_login_renews_it_and_knows_a_lack_of_rights(
     login = {"user": "village", "password": {"env": "ETCD_TEST_PASSWORD"}}
     with running_etcd(tmp_path / "etcd") as server:
         server.enable_auth("village", PASSWORD, "readwrite", "--prefix=true", "mine/")
-        async with client_of(server.url, **login) as client:
+        async with client_of(server.url, timeout=1, **login) as client:
             lease, _ = await client.grant(60)
             await client.put("mine/a", b"1", lease)
             assert await client.keep_alive(lease) == 60

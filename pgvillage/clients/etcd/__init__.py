@@ -6,7 +6,7 @@ from pgvillage.clients.etcd.client import EtcdClient
 from pgvillage.clients.etcd.codec import KeyValue
 from pgvillage.clients.etcd.faults import LeaseGone, NoSpace
 from pgvillage.clients.etcd.health import EtcdAlarm, EtcdHealth, EtcdMember, EtcdStatus
-from pgvillage.clients.etcd.txn import Compare, Delete, Put, Range, TxnAnswer
+from pgvillage.clients.etcd.txn import Compare, Delete, Operation, Put, Range, TxnAnswer
 from pgvillage.clients.etcd.watch import Event, Events, Interrupted, Progress, Resync, WatchAnswer
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "KeyValue",
     "LeaseGone",
     "NoSpace",
+    "Operation",
     "Progress",
     "Put",
     "Range",

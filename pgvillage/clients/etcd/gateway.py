@@ -93,9 +93,13 @@ class Gateway:
         request = self._client.build_request(
             "POST", f"{endpoint}/v3/{method}", json=body, headers=headers, timeout=time
         )
-        with _as_fault(opening):
-            async with asyncio.timeout(opening):
-                answer = await self._client.send(request, stream=True)
+        try:
+            with _as_fault(opening):
+                async with asyncio.timeout(opening):
+                    answer = await self._client.send(request, stream=True)
+        except Fault:
+            self._token = None  # etcd 3.4 keeps silent where it has forgotten the token
+            raise
         try:
             if answer.status_code != 200:
                 with _as_fault(opening):

@@ -27,9 +27,7 @@ class Compare:
         return cls(key, "CREATE", 0, prefix=prefix)
 
     def body(self) -> dict[str, object]:
-        found: dict[str, object] = {"key": encoded(self.key), "target": self.target, "result": self.result}
-        if self.prefix:
-            found["rangeEnd"] = text_of(after(key_bytes(self.key)))
+        found = {"target": self.target, "result": self.result} | _span(self.key, prefix=self.prefix)
         if isinstance(self.value, bytes):
             return found | {"value": text_of(self.value)}
         return found | {_FIELDS[self.target]: str(self.value)}
