@@ -122,7 +122,7 @@ class Replicas:
             await self._leave()
             raise
         except (PgVillageError, TimeoutError) as error:
-            self._told("shares", error)
+            self._told("shares" if self._tenure.lease else "lease", error)
         self._tasks = [asyncio.create_task(each) for each in (self._renewing(), self._rounds(), self._watching())]
         for task in self._tasks:
             task.add_done_callback(_must_not_end)
@@ -194,12 +194,12 @@ class Replicas:
         self.counts.errors += 1
         words = str(error) or f"etcd gave no answer within {self._tempo.lease:g} s"
         if what not in self._problems:
-            log.warning(f"{what}: etcd does not do what is asked", error=words)
+            log.warning("etcd does not do what is asked", what=what, error=words)
         self._problems[what] = words
 
     def _heard(self, what: str) -> None:
         if self._problems.pop(what, None) is not None:
-            log.info(f"{what}: etcd answers again")
+            log.info("etcd does it again", what=what)
 
     # Rounds
 
