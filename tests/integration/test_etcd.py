@@ -514,9 +514,9 @@ async def test_a_token_that_etcd_forgot_is_renewed_even_for_a_swap(
 ) -> None:
     async with client_of(guarded.url, **login) as client:
         await client.put("stolon/renewed", b"1")
-        client._gateway._token = "forgotten.17"
+        client._gateway._token = "forgotten.1"
         found = await client.get("stolon/renewed")
-        client._gateway._token = "forgotten.18"
+        client._gateway._token = "forgotten.2"
         assert found is not None
         swaps = [client.swap({f"stolon/renewed/{n}": b"2"}, {"stolon/renewed": found.mod_revision}) for n in range(5)]
         assert await asyncio.gather(*swaps) == [True] * 5

@@ -193,7 +193,7 @@ async def test_a_watch_with_a_login_renews_it_and_knows_a_lack_of_rights(
             lease, _ = await client.grant(60)
             await client.put("mine/a", b"1", lease)
             assert await client.keep_alive(lease) == 60
-            client._gateway._token = "forgotten.17"
+            client._gateway._token = "forgotten.1"
             async with aclosing(client.watch("mine/", 1, prefix=True)) as watch:
                 assert await nexts(watch, 1) == [(False, "mine/a", b"1")]
             async with asyncio.timeout(20):

@@ -13,7 +13,12 @@ from pgvillage.core.errors import ReadError
 UNAUTHENTICATED = 16  # gRPC's code; the gateway sends it as HTTP 401
 _UNAVAILABLE = (4, 14)  # deadline exceeded, unavailable
 # the last is what a request without a token meets once authentication was switched on
-_STALE_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
+_STALE_TOKEN = (
+    "invalid auth token",
+    "revision of auth store is old",
+    "revision in header is old",  # the same, met later: when the request was to be applied, and was not
+    "user name is empty",
+)
 
 
 class LeaseGone(ReadError):
@@ -75,6 +80,8 @@ def parsed(target: str, endpoint: str, status: int, content: bytes) -> Answer:
         raise ReadError(
             target, f"{endpoint} has no /v3 gateway: expected etcd 3.4 or newer, with its gRPC gateway switched on"
         )
+    if answer.token_is_stale:
+        return answer
     if status >= 500 or (answer.refused and answer.code in _UNAVAILABLE):
         raise Fault(shown(answer.words), sent=True)
     if b"CommonName" in content and status == 400:

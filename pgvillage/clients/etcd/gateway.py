@@ -98,7 +98,7 @@ class Gateway:
                 async with asyncio.timeout(opening):
                     answer = await self._client.send(request, stream=True)
         except Fault:
-            self._token = None  # etcd 3.4 keeps silent where it has forgotten the token
+            self._token = None  # etcd 3.4 keeps silent about a token of a later state than its own
             raise
         try:
             if answer.status_code != 200:
