@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pgvillage.clients.pg_connect import Endpoint
 from pgvillage.clients.secrets import look_up, obtain
 from pgvillage.core.errors import ReadError, SettingsError
+from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.lookup import DirectoryVisit, GroupAnswer, GroupQuery, Lookups, Unanswered
 from pgvillage.core.plan import System, TargetId
 from pgvillage.core.rotation import Rotation
@@ -145,11 +146,14 @@ class RealWorld:
         live, capabilities, ledger = await read_postgres(self.endpoint(view), databases, queries_of)
         return Reading(live, ledger, capabilities)
 
-    def writer(self, target: TargetId, view: ClusterView, reading: Reading) -> AbstractAsyncContextManager[Writer]:
+    def writer(
+        self, target: TargetId, view: ClusterView, reading: Reading, fence: Fence | None = None
+    ) -> AbstractAsyncContextManager[Writer]:
+        """Without a fence it is that of a command at a terminal, which the target's own lock decides about."""
         if target.system is System.STOLON:
             from pgvillage.resources.stolon.desired import cluster_uid, patched
 
-            return self._store(view).writer(cluster_uid, patched)
+            return self._store(view).writer(cluster_uid, patched, fence or NO_FENCE)
         from pgvillage.clients.pg_write import PostgresWriter
 
         assert reading.capabilities is not None
@@ -157,7 +161,8 @@ class RealWorld:
         def secret_of(reference: SecretRef) -> Secret:
             return self._secret(reference, view.rotations)
 
-        return PostgresWriter(self.endpoint(view), reading.capabilities.system_identifier, secret_of)
+        system = reading.capabilities.system_identifier
+        return PostgresWriter(self.endpoint(view), system, secret_of, fence or NO_FENCE)
 
     def watch(self, target: TargetId, view: ClusterView) -> Watch:
         """What sees cheaply whether the target changed; it keeps a connection until it is closed."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pgvillage.core.address import Address, parse_address
 from pgvillage.core.ledger import Ledger, LedgerEntry
+from pgvillage.core.status import Suspension
 
-FORMAT = 2
-_READABLE = (1, 2)  # 1 has no column `secret`
+FORMAT = 3
+READABLE = (1, 2, 3)  # 1 has no column `secret`; 1 and 2 know no fence and no suspension
 
 CREATE = """
 CREATE SCHEMA IF NOT EXISTS pgvillage;
@@ -22,7 +24,13 @@ CREATE TABLE IF NOT EXISTS pgvillage.target (
     token bigint NOT NULL DEFAULT 0,
     holder text NOT NULL DEFAULT '',
     revision text NOT NULL DEFAULT '',
-    applied_at timestamptz
+    applied_at timestamptz,
+    fence bigint NOT NULL DEFAULT 0,
+    fence_holder text NOT NULL DEFAULT '',
+    suspended_by text,
+    suspended_reason text,
+    suspended_since timestamptz,
+    suspended_until timestamptz
 );
 CREATE TABLE IF NOT EXISTS pgvillage.ledger (
     address text PRIMARY KEY,
@@ -40,7 +48,14 @@ CREATE TABLE IF NOT EXISTS pgvillage.ledger (
 READ_FORMAT = "SELECT format FROM pgvillage.target"
 MIGRATE = """
 ALTER TABLE pgvillage.ledger ADD COLUMN IF NOT EXISTS secret text NOT NULL DEFAULT '';
-UPDATE pgvillage.target SET format = 2 WHERE format = 1;
+ALTER TABLE pgvillage.target
+    ADD COLUMN IF NOT EXISTS fence bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS fence_holder text NOT NULL DEFAULT '',
+    ADD COLUMN IF NOT EXISTS suspended_by text,
+    ADD COLUMN IF NOT EXISTS suspended_reason text,
+    ADD COLUMN IF NOT EXISTS suspended_since timestamptz,
+    ADD COLUMN IF NOT EXISTS suspended_until timestamptz;
+UPDATE pgvillage.target SET format = 3 WHERE format < 3;
 """
 # Rows that came along with a copy of another system say nothing about this one.
 FORGET = """
@@ -48,19 +63,32 @@ DELETE FROM pgvillage.ledger WHERE EXISTS (SELECT FROM pgvillage.target WHERE sy
 """
 ADOPT = """
 INSERT INTO pgvillage.target AS t (format, system_identifier) VALUES (%s, %s)
-ON CONFLICT (only_row) DO UPDATE SET system_identifier = EXCLUDED.system_identifier,
-    revision = CASE WHEN t.system_identifier = EXCLUDED.system_identifier THEN t.revision ELSE '' END
+ON CONFLICT (only_row) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, revision = '', fence = 0,
+    fence_holder = '', suspended_by = NULL, suspended_reason = NULL, suspended_since = NULL, suspended_until = NULL
+WHERE t.system_identifier <> EXCLUDED.system_identifier
 """
 
-# Thousands of addresses say the same: they come as one row.
-READ_ROWS = """
-SELECT t.format, t.system_identifier, t.revision, pg_catalog.array_agg(l.address),
-       l.wish, l.made, l.revision, l.directory, l.disabled_since, l.drop_after_days, l.heir, l.secret
+_ROWS = """
+SELECT t.format, t.system_identifier, t.revision, {protection},
+       pg_catalog.array_agg(l.address), l.wish, l.made, l.revision, l.directory, l.disabled_since, l.drop_after_days,
+       l.heir, {secret}
 FROM pgvillage.target t LEFT JOIN pgvillage.ledger l ON true
-GROUP BY t.format, t.system_identifier, t.revision,
-         l.wish, l.made, l.revision, l.directory, l.disabled_since, l.drop_after_days, l.heir, l.secret
+GROUP BY t.only_row, l.wish, l.made, l.revision, l.directory, l.disabled_since, l.drop_after_days, l.heir, {secret}
 """
-READ_ROWS_OF_FORMAT_1 = READ_ROWS.replace(", l.secret", "")
+_PROTECTION = (
+    "t.fence, t.suspended_by, t.suspended_reason, t.suspended_since, NULLIF(t.suspended_until, 'infinity') AS until"
+)
+_NO_PROTECTION = "0, NULL::text, NULL::text, NULL::timestamptz, NULL::timestamptz"
+
+
+def read_rows(found_format: int) -> str:
+    """The question for the ledger of this format: thousands of addresses that say the same come as one row."""
+    return _ROWS.format(
+        protection=_PROTECTION if found_format >= 3 else _NO_PROTECTION,
+        secret="l.secret" if found_format >= 2 else "''::text",
+    )
+
+
 UPSERT = """
 INSERT INTO pgvillage.ledger (address, wish, made, revision, directory, disabled_since, drop_after_days, heir, secret)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::boolean[], %s::text[], %s::text[], %s::timestamptz[], %s::integer[],
@@ -78,29 +106,52 @@ SELECT r.rolname = current_user OR r.rolsuper
 FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner WHERE n.nspname = 'pgvillage'
 """
 TAKE_TOKEN = "UPDATE pgvillage.target SET token = token + 1, holder = %s RETURNING token"  # noqa: S105
-CHECK_TOKEN = "SELECT token FROM pgvillage.target FOR UPDATE"  # noqa: S105
+# A replica says that the target is its own before it has the lock: the one before it stops at its next transaction.
+CLAIM = """
+UPDATE pgvillage.target SET fence = %s, fence_holder = %s WHERE fence < %s AND system_identifier = %s
+"""
+READ_FENCE = "SELECT fence, fence_holder FROM pgvillage.target WHERE system_identifier = %s"
+CHECK_TOKEN = "SELECT token, fence, fence_holder FROM pgvillage.target FOR UPDATE"  # noqa: S105
+SUSPEND = """
+UPDATE pgvillage.target
+SET suspended_by = %s, suspended_reason = %s, suspended_since = %s, suspended_until = %s
+"""
 
 
 def parse_ledger(cluster: str, system: str, rows: Sequence[Sequence[Any]]) -> Ledger:
     """The ledger as read, or why it does not count: another format, or it came with a restore from another system."""
     if not rows:
         return Ledger(why_not="the ledger is empty")
-    found_format, found_system, revision = rows[0][:3]
-    groups = [row[3:] for row in rows if row[4] is not None]  # the target's row stands alone where nothing is noted
-    if found_format not in _READABLE:
-        return Ledger(why_not=unknown_format(found_format), renewable=False)
+    found_format, found_system, revision, fence = rows[0][:4]
+    suspension = _suspension(*rows[0][4:8])
+    groups = [row[8:] for row in rows if row[9] is not None]  # the target's row stands alone where nothing is noted
     if found_system != system:
         return Ledger(why_not="the ledger was written on another system (a restore or a copy)")
+    if found_format not in READABLE:
+        # What protects the target counts all the same: a later PgVillage that suspended it meant us too.
+        return Ledger(why_not=unknown_format(found_format), renewable=False, fence=fence, suspension=suspension)
     if not groups and not revision:
-        return Ledger()  # made, and nothing applied yet
+        return Ledger(fence=fence, suspension=suspension)  # made, and nothing applied yet
     entries: dict[Address, LedgerEntry] = {}
     for addresses, *values in groups:
         entry = LedgerEntry(*values)
         entries.update((parse_address(f"{cluster}/{address}"), entry) for address in addresses)
-    return Ledger(usable=True, why_not="", revision=revision, entries=entries)
+    return Ledger(usable=True, why_not="", revision=revision, entries=entries, fence=fence, suspension=suspension)
 
 
-def unknown_format(found: int) -> str:
+def _suspension(
+    by: str | None, reason: str | None, since: datetime | None, until: datetime | None
+) -> Suspension | None:
+    if by is None or since is None:
+        return None
+    return Suspension(by, reason or "", since.astimezone(UTC), until.astimezone(UTC) if until else None)
+
+
+def suspension_parameters(found: Suspension | None) -> tuple[Any, ...]:
+    return (found.by, found.reason, found.since, found.until) if found else (None, None, None, None)
+
+
+def unknown_format(found: object) -> str:
     return f"the ledger has format {found}; this PgVillage knows {FORMAT}"
 
 

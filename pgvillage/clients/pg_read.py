@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgvillage.clients.pg_connect import Endpoint, connect
-from pgvillage.clients.pg_ledger import READ_ROWS, READ_ROWS_OF_FORMAT_1, parse_ledger
+from pgvillage.clients.pg_ledger import parse_ledger, read_rows
 from pgvillage.core.errors import ReadError
 from pgvillage.core.ledger import Ledger
 from pgvillage.core.live import Capabilities, Live, Query, Rows
@@ -36,8 +36,8 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
        pg_catalog.current_database()::text,
        (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database WHERE datallowconn),
        (SELECT count(*) = 2 FROM ledger WHERE pg_catalog.has_table_privilege(oid, 'SELECT')),
-       EXISTS (SELECT FROM pg_catalog.pg_attribute
-               WHERE attrelid IN (SELECT oid FROM ledger WHERE relname = 'ledger') AND attname = 'secret'),
+       (SELECT CASE WHEN bool_or(attname = 'suspended_until') THEN 3 WHEN bool_or(attname = 'secret') THEN 2 ELSE 1 END
+        FROM pg_catalog.pg_attribute WHERE attrelid IN (SELECT oid FROM ledger) AND attnum > 0 AND NOT attisdropped),
        coalesce((SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace
                  WHERE nspname = 'pgvillage'),
                 pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')),
@@ -85,11 +85,11 @@ async def read_postgres(
         async with AsyncExitStack() as stack:
             main = await connect(endpoint, None, application="pgvillage read", settings=read_session(endpoint))
             stack.push_async_callback(main.close)
-            capabilities, read_rows = await _probe(main, endpoint)
+            capabilities, ledger_rows = await _probe(main, endpoint)
             queries = list(queries_of(capabilities))
             shared = [q for q in queries if not q.each_database]
             each = [q for q in queries if q.each_database]
-            ledger_queries = [Query("ledger", read_rows)] if read_rows else []
+            ledger_queries = [Query("ledger", ledger_rows)] if ledger_rows else []
             present = [name for name in sorted(databases) if name in capabilities.databases]
             rows, per_database = await asyncio.gather(
                 ask(main, [*shared, *ledger_queries], endpoint),
@@ -102,7 +102,7 @@ async def read_postgres(
     reachable = {name: open_ and name not in closed for name, open_ in capabilities.databases.items()}
     capabilities = replace(capabilities, databases=reachable, closed=closed)
     ledger = Ledger()
-    if read_rows:
+    if ledger_rows:
         ledger = parse_ledger(endpoint.cluster, capabilities.system_identifier, rows["ledger"])
     return Live(endpoint.cluster, rows, by_database, failures), capabilities, ledger
 
@@ -135,7 +135,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
     version, superuser, createrole, authid, files, role, recovering, system, current, databases, *rest = row
-    has_ledger, has_marks, keeps_ledger, reads_hba, closed, createdb, replication, bypassrls, *roles = rest
+    has_ledger, ledger_format, keeps_ledger, reads_hba, closed, createdb, replication, bypassrls, *roles = rest
     acts_as, becomes, administers = (frozenset(names or ()) for names in roles)
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
@@ -159,7 +159,7 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         becomes=becomes,
         administers=administers,
     )
-    return capabilities, (READ_ROWS if has_marks else READ_ROWS_OF_FORMAT_1) if has_ledger else ""
+    return capabilities, read_rows(ledger_format) if has_ledger else ""
 
 
 async def ask(connection: AsyncConnection[TupleRow], queries: Iterable[Query], endpoint: Endpoint) -> dict[str, Rows]:

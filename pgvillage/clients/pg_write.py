@@ -8,15 +8,17 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pgvillage.clients import pg_ledger
 from pgvillage.clients.pg_connect import Endpoint, connect
 from pgvillage.clients.pg_read import server_words
 from pgvillage.core.errors import LockNotAcquired, ReadError, StepFailed
+from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.ledger import LedgerUpdate
 from pgvillage.core.password_mark import mark_of
 from pgvillage.core.secret import Secret, SecretRef
+from pgvillage.core.status import Suspension
 from pgvillage.core.step import SecretPlace, SecretText, SqlStep, Verifier
 
 if TYPE_CHECKING:
@@ -65,11 +67,15 @@ _SET_LOCAL = "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::te
 class PostgresWriter:
     """An async context: inside, we are the only writer of this cluster.
 
-    Entering raises LockNotAcquired when another writer stays, ReadError when there is no way in.
+    Entering raises LockNotAcquired when another writer stays or a later replica was here, ReadError when there is no
+    way in.
     """
 
-    def __init__(self, endpoint: Endpoint, system_identifier: str, secret_of: SecretOf) -> None:
+    def __init__(
+        self, endpoint: Endpoint, system_identifier: str, secret_of: SecretOf, fence: Fence = NO_FENCE
+    ) -> None:
         self._endpoint = endpoint
+        self._fence = fence
         self._system = system_identifier
         self._secret_of = secret_of
         self._secrets: dict[SecretRef, Secret] = {}
@@ -126,6 +132,18 @@ class PostgresWriter:
                 await asyncio.sleep(random.uniform(0.05, 0.2 * 2**attempt))  # noqa: S311 - jitter, no secret
             else:
                 return
+
+    async def suspend(self, suspension: Suspension | None) -> None:
+        """Note it in the target; None ends it. Raises StepFailed where there is no ledger that could hold it."""
+        import psycopg
+
+        if self._token is None:
+            raise StepFailed(f"{self._endpoint.cluster}: {self.ledger_problem}")
+        async with self._fenced():
+            try:
+                await self._main.execute(pg_ledger.SUSPEND, pg_ledger.suspension_parameters(suspension))
+            except psycopg.Error as error:
+                raise StepFailed(f"{self._endpoint.cluster}: {_lost(error)}") from None
 
     async def _fetch_secrets(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
         """Before a transaction begins: a store that is slow must hold no lock. Each is asked for once a writer."""
@@ -263,16 +281,22 @@ class PostgresWriter:
     @asynccontextmanager
     async def _guard(self, update: LedgerUpdate) -> AsyncIterator[None]:
         """A transaction on the main session that holds the fencing row while work is done, and records it after."""
+        async with self._fenced():
+            yield
+            if self._token is not None:
+                await self._record(update)
+
+    @asynccontextmanager
+    async def _fenced(self) -> AsyncIterator[None]:
         async with self._transaction(self._main):
             if self._token is not None:
                 row = await (await self._main.execute(pg_ledger.CHECK_TOKEN)).fetchone()
+                self._refuse_later(row[1:] if row else None)
                 if row is None or row[0] != self._token:
                     raise LockNotAcquired(
                         f"{self._endpoint.cluster}: another PgVillage has taken over; nothing written"
                     )
             yield
-            if self._token is not None:
-                await self._record(update)
 
     @asynccontextmanager
     async def _transaction(self, connection: Connection) -> AsyncIterator[None]:
@@ -359,6 +383,7 @@ class PostgresWriter:
         """Asks again and again instead of queueing, so that a holder that fell asleep is found out and ended."""
         timeouts = self._endpoint.timeouts
         deadline = asyncio.get_running_loop().time() + timeouts.writer
+        claimed = await self._claim()
         while not await self._try_lock():
             await self._main.execute(_END_SLEEPER, (*_LOCK, f"{_APPLICATION}%", timeouts.stale_writer))
             if asyncio.get_running_loop().time() >= deadline:
@@ -367,6 +392,43 @@ class PostgresWriter:
                     f"end within {timeouts.writer:g} s; try again later"
                 )
             await asyncio.sleep(_LOCK_PAUSE)
+            claimed = claimed or await self._claim()
+
+    async def _claim(self) -> bool:
+        """Say that the target is this replica's, so that an earlier one stops at its next transaction and lets go.
+
+        False when it should be tried again. Nothing is asked of a ledger that is another role's: it could answer by
+        triggers of its own.
+        """
+        import psycopg
+
+        if not self._fence.token:
+            return True
+        owned = await (await self._main.execute(pg_ledger.FIND)).fetchone()
+        found = await (await self._main.execute(pg_ledger.READ_FORMAT)).fetchone() if owned and owned[0] else None
+        if found is None or found[0] != pg_ledger.FORMAT:
+            return True  # what there is to claim is made under the lock
+        try:
+            await self._put_fence()
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
+
+    async def _put_fence(self) -> None:
+        """Raises LockNotAcquired when a later replica was here."""
+        if self._fence.token:
+            token, holder = self._fence.token, self._fence.holder
+            await self._main.execute(pg_ledger.CLAIM, (token, holder, token, self._system))
+            row = await (await self._main.execute(pg_ledger.READ_FENCE, (self._system,))).fetchone()
+            self._refuse_later(row)
+
+    def _refuse_later(self, found: Sequence[Any] | None) -> None:
+        """`found` is fence and holder of the row. A writer without a fence is nobody's rival here: the lock decides."""
+        if self._fence.token and found is not None and found[0] > self._fence.token:
+            raise LockNotAcquired(
+                f"{self._endpoint.cluster}: a later replica, {found[1]!r}, looks after this target (its fence is "
+                f"{found[0]}, ours {self._fence.token}); nothing written"
+            )
 
     async def _try_lock(self) -> bool:
         row = await (await self._main.execute("SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", _LOCK)).fetchone()
@@ -393,11 +455,12 @@ class PostgresWriter:
                 if found is not None and found[0] > pg_ledger.FORMAT:
                     self.ledger_problem = f"{pg_ledger.unknown_format(found[0])}; it is not used"
                     return
-                if found is not None and found[0] < pg_ledger.FORMAT:
+                if found is None or found[0] < pg_ledger.FORMAT:
                     await self._main.execute(pg_ledger.MIGRATE)
             async with self._main.transaction():
                 await self._main.execute(pg_ledger.FORGET, (self._system,))
                 await self._main.execute(pg_ledger.ADOPT, (pg_ledger.FORMAT, self._system))
+                await self._put_fence()
                 taken = await (await self._main.execute(pg_ledger.TAKE_TOKEN, (socket.gethostname(),))).fetchone()
             self._token = taken[0] if taken else None
             await self._main.execute("SELECT set_config('application_name', %s, false)", (self._name(),))

@@ -8,15 +8,15 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime
 from typing import Any, Self
 
 from pgvillage.clients.etcd import EtcdClient
-from pgvillage.clients.pg_ledger import FORMAT, ledger_key
-from pgvillage.core.address import parse_address
+from pgvillage.clients.stolon_ledger import Document, document_of, parse_store_ledger, recorded, suspended, with_fence
 from pgvillage.core.errors import LockNotAcquired, ReadError, StepFailed
-from pgvillage.core.ledger import Ledger, LedgerEntry, LedgerUpdate
+from pgvillage.core.fence import NO_FENCE, Fence
+from pgvillage.core.ledger import Ledger, LedgerUpdate
 from pgvillage.core.live import Live
+from pgvillage.core.status import Suspension
 from pgvillage.core.step import PatchStep
 from pgvillage.settings import Etcd
 
@@ -24,6 +24,7 @@ _TRIES = 30
 
 Patched = Callable[[bytes, Mapping[str, Any]], tuple[dict[str, Any], list[str]]]
 UidOf = Callable[[bytes], str]
+Changed = Callable[[Document], Document]
 
 
 class StolonStore:
@@ -65,26 +66,35 @@ class StolonStore:
     async def close(self) -> None:
         """Nothing is kept between looks."""
 
-    def writer(self, uid_of: UidOf, patched: Patched) -> StolonWriter:
-        return StolonWriter(self, self._client, self._name, uid_of, patched)
+    def writer(self, uid_of: UidOf, patched: Patched, fence: Fence = NO_FENCE) -> StolonWriter:
+        return StolonWriter(self, self._client, self._name, (uid_of, patched), fence)
 
 
 class StolonWriter:
-    """An async context. Our own key is the fence: whoever writes it first makes every other writer refuse."""
+    """An async context. Our own key is the lock: whoever writes it first makes every other writer refuse.
 
-    def __init__(self, store: StolonStore, client: EtcdClient, name: str, uid_of: UidOf, patched: Patched) -> None:
+    A replica's fence stands in that key; entering writes it there, and raises LockNotAcquired when a later one is.
+    """
+
+    def __init__(
+        self, store: StolonStore, client: EtcdClient, name: str, functions: tuple[UidOf, Patched], fence: Fence
+    ) -> None:
         self._store, self._client, self._name = store, client, name
-        self._uid_of, self._patched = uid_of, patched
+        self._uid_of, self._patched = functions
+        self._fence = fence
         self._stack = AsyncExitStack()
-        self._fence = 0
+        self._revision: int | None = None  # of our key as we saw or wrote it; None before
         self.ledger_problem = ""
         self.notes: list[str] = []
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(self._client)
-            ledger = await client.get(self._store.ledger_key)
-            self._fence = ledger.mod_revision if ledger else 0
+            if self._fence.token:
+                await self._until_written({}, lambda document: document)
+            else:
+                ledger = await client.get(self._store.ledger_key)
+                self._revision = ledger.mod_revision if ledger else 0
             self._stack = stack.pop_all()
         return self
 
@@ -104,18 +114,29 @@ class StolonWriter:
         for step in steps:
             for name, value in step.patch.items():
                 patch[name] = {**patch.get(name, {}), **value} if isinstance(value, Mapping) else value
+        await self._until_written(patch, lambda document: recorded(document, update))
+
+    async def suspend(self, suspension: Suspension | None) -> None:
+        """Note it beside the cluster; None ends it."""
+        await self._until_written({}, lambda document: suspended(document, suspension))
+
+    async def _until_written(self, patch: Mapping[str, Any], change: Changed) -> None:
         for attempt in range(_TRIES):
-            if await self._swap(patch, update):
+            if await self._swap(patch, change):
                 return
             await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - jitter, no secret
         raise StepFailed(f"{self._name}: clusterdata changed {_TRIES} times while we wrote it; is etcd slow?")
 
-    async def _swap(self, patch: Mapping[str, Any], update: LedgerUpdate) -> bool:
+    async def _swap(self, patch: Mapping[str, Any], change: Changed) -> bool:
         store = self._store
         data, ledger, (data_revision, ledger_revision) = await store._both(self._client)  # noqa: SLF001 - one class in two
-        if ledger_revision != self._fence:
+        document = document_of(self._name, _uid(self._uid_of, data, self._name), ledger)
+        self._refuse_later(document)
+        if self._revision is not None and ledger_revision != self._revision:
             raise LockNotAcquired(f"{self._name}: another PgVillage has written meanwhile; nothing written here")
-        puts = {store.ledger_key: _written(self._uid_of(data), ledger, update)}
+        puts = {
+            store.ledger_key: json.dumps(self._fenced(change(document)), sort_keys=True, ensure_ascii=False).encode()
+        }
         expect = {store.ledger_key: ledger_revision}
         if patch:
             whole, faults = self._patched(data, patch)
@@ -126,10 +147,21 @@ class StolonWriter:
         if not await self._client.swap(puts, expect):
             return False
         written = await self._client.get(store.ledger_key)
-        # Anything else there now is another writer's: our fence is gone with it.
+        # Anything else there now is another writer's: our place is gone with it.
         ours = written is not None and written.value == puts[store.ledger_key]
-        self._fence = written.mod_revision if written and ours else -1
+        self._revision = written.mod_revision if written and ours else -1
         return True
+
+    def _refuse_later(self, document: Document) -> None:
+        found, holder = document.get("fence", 0), document.get("fenceHolder", "")
+        if self._fence.token and found > self._fence.token:
+            raise LockNotAcquired(
+                f"{self._name}: a later replica, {holder!r}, looks after this target (its fence is {found}, ours "
+                f"{self._fence.token}); nothing written here"
+            )
+
+    def _fenced(self, document: Document) -> Document:
+        return with_fence(document, self._fence) if self._fence.token else document
 
 
 def _uid(uid_of: UidOf, data: bytes, name: str) -> str:
@@ -137,42 +169,3 @@ def _uid(uid_of: UidOf, data: bytes, name: str) -> str:
         return uid_of(data)
     except ValueError as error:
         raise ReadError(name, f"stolon's clusterdata can't be read: {error}") from None
-
-
-def parse_store_ledger(cluster: str, uid: str, data: bytes | None) -> Ledger:
-    """The ledger beside a stolon cluster; it belongs to the cluster with this uid alone."""
-    if data is None:
-        return Ledger()
-    try:
-        document = json.loads(data)
-        if document["format"] != FORMAT:
-            return Ledger(why_not=f"the ledger has format {document['format']!r}; this PgVillage knows {FORMAT}")
-        if document["system"] != uid:
-            return Ledger(why_not="the ledger was written for another cluster of this name")
-        entries = {parse_address(f"{cluster}/{key}"): _entry(row) for key, row in document["entries"].items()}
-        return Ledger(usable=True, why_not="", revision=document["revision"], entries=entries)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return Ledger(why_not=f"the ledger can't be read: {error!r}")
-
-
-def _entry(row: Mapping[str, Any]) -> LedgerEntry:
-    since = row.get("disabled_since")
-    return LedgerEntry(
-        wish=str(row["wish"]),
-        made=bool(row["made"]),
-        revision=str(row.get("revision", "")),
-        directory=str(row.get("directory", "")),
-        disabled_since=datetime.fromisoformat(since) if since else None,
-    )
-
-
-def _written(uid: str, old: bytes | None, update: LedgerUpdate) -> bytes:
-    document = json.loads(old) if old else {}
-    entries = dict(document.get("entries", {})) if document.get("system") == uid else {}
-    for address, entry in update.rows.items():
-        if entry is None:
-            entries.pop(ledger_key(address), None)
-        else:
-            entries[ledger_key(address)] = {"wish": entry.wish, "made": entry.made, "revision": entry.revision}
-    whole = {"format": FORMAT, "system": uid, "revision": update.revision, "entries": entries}
-    return json.dumps(whole, sort_keys=True, ensure_ascii=False).encode()

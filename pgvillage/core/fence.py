@@ -14,3 +14,6 @@ class Fence:
 
     token: int
     holder: str
+
+
+NO_FENCE = Fence(0, "")

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from pgvillage.core.address import Address
 from pgvillage.core.secret import SecretRef
+from pgvillage.core.status import Suspension
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class LedgerEntry:
 class Ledger:
     """`usable` is False when there is none, it may not be read, or it belongs to another system.
 
-    `renewable` is False for one that an apply will not begin anew: a later PgVillage wrote it.
+    `renewable` is False for one that an apply will not begin anew: a later PgVillage wrote it. `fence` is the greatest
+    of the replicas that wrote here (core/fence.py), 0 for none.
     """
 
     usable: bool = False
@@ -49,6 +51,8 @@ class Ledger:
     revision: str = ""
     entries: Mapping[Address, LedgerEntry] = field(default_factory=dict)
     renewable: bool = True
+    fence: int = 0
+    suspension: Suspension | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Change
 from pgvillage.core.errors import LockNotAcquired, PgVillageError, StalePlan
+from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.plan import Status, TargetId, TargetPlan
 from pgvillage.core.rotation import LoginsSeen
 from pgvillage.core.run import Outcome, Run, TargetRun
@@ -22,6 +23,22 @@ from pgvillage.usecases.rotation import logins_seen, promote_logins
 from pgvillage.usecases.world import World, Writer
 
 Progress = Callable[[TargetId, int, int], None]
+FenceOf = Callable[[str], Fence | None]
+
+
+def _at_a_terminal(target: str) -> Fence:
+    del target
+    return NO_FENCE
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What all targets of a run have in common. `saved` maps targets to the digests of a saved plan."""
+
+    consent: Consent
+    saved: Mapping[str, str] | None
+    progress: Progress | None
+    fence_of: FenceOf
 
 
 async def apply_plan(
@@ -30,32 +47,42 @@ async def apply_plan(
     consent: Consent,
     saved: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    fence_of: FenceOf | None = None,
 ) -> Run:
-    """Apply what was planned. `saved` maps targets to the digests of a saved plan, which then bind."""
+    """Apply what was planned. `saved` maps targets to the digests of a saved plan, which then bind.
+
+    `fence_of` is asked just before each transaction: None means that the target is another replica's by now.
+    """
+    run = await apply_targets(world, planned, consent, saved, progress, fence_of)
+    return await promote_logins(world, planned.estate.manifests, run)
+
+
+async def apply_targets(
+    world: World,
+    planned: Planned,
+    consent: Consent,
+    saved: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    fence_of: FenceOf | None = None,
+) -> Run:
+    """The same without promoting logins: for who applies target by target, and promotes by what all of them showed."""
+    terms = _Terms(consent, saved, progress, fence_of or _at_a_terminal)
     limit = asyncio.Semaphore(world.settings.parallel)
 
     async def one(plan: TargetPlan) -> TargetRun:
         async with limit:
-            return await _apply_target(world, planned, plan, consent, saved, progress)
+            return await _apply_target(world, planned, plan, terms)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(plan)) for plan in planned.plan.targets]
-    run = Run(planned.plan.revision, tuple(task.result() for task in tasks))
-    return await promote_logins(world, planned.estate.manifests, run)
+    return Run(planned.plan.revision, tuple(task.result() for task in tasks))
 
 
-async def _apply_target(
-    world: World,
-    planned: Planned,
-    plan: TargetPlan,
-    consent: Consent,
-    saved: Mapping[str, str] | None,
-    progress: Progress | None,
-) -> TargetRun:
-    settled = _without_work(plan, saved)
+async def _apply_target(world: World, planned: Planned, plan: TargetPlan, terms: _Terms) -> TargetRun:
+    settled = _without_work(plan, terms.saved)
     if settled is not None:
         return replace(settled, logins=logins_seen(planned.observations.get(plan.target)))
-    work = _Work(world, planned, consent, plan, binding=saved is not None, progress=progress)
+    work = _Work(world, planned, plan, terms)
     try:
         return await work.run()
     except LockNotAcquired as error:
@@ -88,18 +115,9 @@ def _stale_text(target: TargetId) -> str:
 class _Work:
     """One target's apply: what it knows grows as it goes, so that a failure can be told exactly."""
 
-    def __init__(
-        self,
-        world: World,
-        planned: Planned,
-        consent: Consent,
-        plan: TargetPlan,
-        *,
-        binding: bool,
-        progress: Progress | None,
-    ) -> None:
-        self._world, self._planned, self._consent = world, planned, consent
-        self._plan, self._binding, self._progress = plan, binding, progress
+    def __init__(self, world: World, planned: Planned, plan: TargetPlan, terms: _Terms) -> None:
+        self._world, self._planned, self._plan, self._terms = world, planned, plan, terms
+        self._consent, self._progress = terms.consent, terms.progress
         self._left_steps: Counter[Address] = Counter()
         self._done: list[Change] = []
         self._statements = 0
@@ -110,7 +128,7 @@ class _Work:
         # Taken and not kept: of a large target one observation is in memory at a time, and there are three.
         planned_on = self._planned.observations.pop(self._plan.target)
         view = planned_on.context.view
-        writing = self._world.writer(self._plan.target, view, planned_on.reading)
+        writing = self._world.writer(self._plan.target, view, planned_on.reading, self._fence())
         del planned_on
         async with writing as writer:
             self._notes = writer.notes  # what the writer has to say on the way is part of the report
@@ -119,6 +137,15 @@ class _Work:
             if not await self._replan_and_execute(writer, view):
                 return self.ended(Outcome.BLOCKED)
             return await self._verify(view)
+
+    def _fence(self) -> Fence:
+        """Raises LockNotAcquired when our share of the estate has this target no more."""
+        fence = self._terms.fence_of(str(self._plan.target))
+        if fence is None:
+            raise LockNotAcquired(
+                f"{self._plan.target} is another replica's by now: that one goes on from what is there"
+            )
+        return fence
 
     def _is_known(self, problem: str) -> bool:
         """The plan says already that an account without CREATE can keep no ledger."""
@@ -144,7 +171,7 @@ class _Work:
         self._logins = logins_seen(seen)
         fresh = plan_observed(self._world, seen, self._planned.estate, self._consent)
         if fresh.digest != self._plan.digest:
-            if self._binding:
+            if self._terms.saved is not None:
                 raise StalePlan(_stale_text(self._plan.target))
             self._notes.append("the target changed since the plan was shown; planned again under the lock")
         self._plan = fresh
@@ -160,6 +187,7 @@ class _Work:
         for batch in batches(steps):
             finished = self._finish(batch)
             update = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision, finished)
+            self._fence()
             await writer.run(batch, update)
             self._statements += len(batch)
             self._done += [changes[address] for address in sorted(finished) if address in changes]

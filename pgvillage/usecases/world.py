@@ -9,12 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from pgvillage.core.fence import Fence
 from pgvillage.core.ledger import Ledger, LedgerUpdate
 from pgvillage.core.live import Capabilities, Live, Query
 from pgvillage.core.lookup import DirectoryVisit, GroupQuery, Lookups
 from pgvillage.core.plan import TargetId
 from pgvillage.core.rotation import Rotation
 from pgvillage.core.secret import Secret, SecretsFound
+from pgvillage.core.status import Suspension
 from pgvillage.estate.loader import Manifests
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
@@ -51,6 +53,7 @@ class Writer(Protocol):
 
     async def reach(self, databases: Sequence[str]) -> None: ...
     async def run(self, steps: Sequence[Any], update: LedgerUpdate) -> None: ...
+    async def suspend(self, suspension: Suspension | None) -> None: ...
 
 
 class Watch(Protocol):
@@ -80,7 +83,9 @@ class World(Protocol):
     def logins(self, rotations: Iterable[Rotation]) -> SecretsFound: ...
     def promote(self, rotation: Rotation, confirmed: Secret) -> bool: ...
     async def read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading: ...
-    def writer(self, target: TargetId, view: ClusterView, reading: Reading) -> AbstractAsyncContextManager[Writer]: ...
+    def writer(
+        self, target: TargetId, view: ClusterView, reading: Reading, fence: Fence | None = None
+    ) -> AbstractAsyncContextManager[Writer]: ...
     def watch(self, target: TargetId, view: ClusterView) -> Watch: ...
     def now(self) -> datetime: ...
 

@@ -94,14 +94,33 @@ def test_an_adopted_password_is_remembered_from_the_first_apply_on(pg: PostgresS
     assert estate.plan().changes["c/role/app"]["origin"] == "git"
 
 
+FORMAT_2 = [
+    *(f"ALTER TABLE pgvillage.target DROP COLUMN suspended_{each}" for each in ("by", "reason", "since", "until")),
+    *(f"ALTER TABLE pgvillage.target DROP COLUMN {each}" for each in ("fence", "fence_holder")),
+    "UPDATE pgvillage.target SET format = 2",
+]
+
+
+def test_a_ledger_of_format_2_is_read_and_then_carried_over(pg: PostgresServer, estate: EstateBuilder) -> None:
+    estate.apply().done()
+    pg.sql(*FORMAT_2)
+    ran = estate.plan()
+    assert ran.changes == {}
+    assert "the ledger has format" not in ran.text
+    put(estate, "second-planted-word")
+    estate.apply().done()
+    assert pg.sql("SELECT format, fence, suspended_by FROM pgvillage.target") == [(3, 0, None)]
+    estate.settled()
+
+
 def test_a_ledger_of_format_1_is_read_and_then_carried_over(pg: PostgresServer, estate: EstateBuilder) -> None:
     estate.apply().done()
-    pg.sql("ALTER TABLE pgvillage.ledger DROP COLUMN secret", "UPDATE pgvillage.target SET format = 1")
+    pg.sql("ALTER TABLE pgvillage.ledger DROP COLUMN secret", *FORMAT_2, "UPDATE pgvillage.target SET format = 1")
     ran = estate.plan()
     assert ran.changes == {}
     assert "the ledger has format" not in ran.text
     estate.apply().done()
-    assert pg.sql("SELECT format FROM pgvillage.target") == [(2,)]
+    assert pg.sql("SELECT format FROM pgvillage.target") == [(3,)]
     ((mark,),) = pg.sql("SELECT secret FROM pgvillage.ledger WHERE address = 'role/app'")
     assert mark.startswith("pbkdf2-sha256$4096$")
     estate.settled()
@@ -109,12 +128,12 @@ def test_a_ledger_of_format_1_is_read_and_then_carried_over(pg: PostgresServer, 
 
 def test_a_ledger_of_a_later_format_is_left_alone(pg: PostgresServer, estate: EstateBuilder) -> None:
     estate.apply().done()
-    pg.sql("UPDATE pgvillage.target SET format = 3")
+    pg.sql("UPDATE pgvillage.target SET format = 4")
     pg.sql("UPDATE pgvillage.ledger SET wish = 'x' WHERE address = 'role/app'")
-    assert "the ledger has format 3; this PgVillage knows 2" in estate.run("plan").done().text
+    assert "the ledger has format 4; this PgVillage knows 3" in estate.run("plan").done().text
     put(estate, "second-planted-word")
-    assert "format 3" in estate.apply("--correct", "all").done().text
-    assert pg.sql("SELECT format FROM pgvillage.target") == [(3,)]
+    assert "format 4" in estate.apply("--correct", "all").done().text
+    assert pg.sql("SELECT format FROM pgvillage.target") == [(4,)]
     assert pg.sql("SELECT wish FROM pgvillage.ledger WHERE address = 'role/app'") == [("x",)]
 
 

@@ -82,7 +82,7 @@ def test_the_lock_holds_from_the_first_statement_to_the_last(
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgvillage apply'"
 PAUSES = [
-    "INSERT INTO pgvillage.target", "SELECT token FROM pgvillage.target",
+    "INSERT INTO pgvillage.target", "SELECT token, fence",
     "CREATE ROLE", "GRANT", "COMMIT", "CREATE DATABASE \"two\"", "CREATE SCHEMA \"s\"", "ALTER SYSTEM",
     "INSERT INTO pgvillage.ledger", "UPDATE pgvillage.target SET revision",
 ]  # fmt: skip
