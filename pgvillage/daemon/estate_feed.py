@@ -49,7 +49,7 @@ class EstateFeed:
         self.valid = False
         self.broken = ""  # the revision that is not good, as far as it is known
         self.due = asyncio.get_running_loop().time() + _LONG
-        self._seen = ""
+        self._seen, self._again = "", False
 
     def tell(self, listener: Callable[[], None]) -> None:
         """`listener` is called after every change of `good` or `fault`."""
@@ -58,6 +58,11 @@ class EstateFeed:
     def poke(self) -> None:
         """Poll at once. Many pokes make one poll, and there is at most one a second."""
         self._poked.set()
+
+    def load_again(self) -> None:
+        """The settings are others: what was valid by the old ones may not be, and the other way round."""
+        self._again = True
+        self.poke()
 
     async def run(self) -> None:
         """Until cancelled; no error ends it."""
@@ -85,7 +90,7 @@ class EstateFeed:
             return
         if fresh is not None and (self.good is None or fresh.revision != self.good.revision):
             log.info("new commit", revision=fresh.revision, subject=fresh.checkout.subject)
-        elif not self.fault:
+        elif fresh is None and not self.fault:
             return
         self.good = fresh or self.good
         self.fault, self.broken, self.valid = "", "", True
@@ -95,12 +100,13 @@ class EstateFeed:
         """In a thread. None when the repository has nothing that was not loaded already."""
         world = self._world()
         head = self._head()
+        again, self._again = self._again, False
         local = "://" not in world.settings.repository.url  # a work tree changes without a commit
-        if head == self._seen and self.good is not None and not local and not self.fault:
+        if head == self._seen and self.good is not None and not (local or again or self.fault):
             return None
         checkout = world.checkout(None)
         self._seen, self.broken = head, checkout.revision
-        if self.good is not None and checkout.revision == self.good.revision:
+        if self.good is not None and checkout.revision == self.good.revision and not again:
             return None
         manifests = world.manifests(checkout)
         return Commit(checkout, manifests, select_targets(manifests, Scope()))

@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 
 from pgvillage.clients.state.state import State
-from pgvillage.core.history import Request
+from pgvillage.core.history import Approval, Request
 from pgvillage.core.status import Suspension, TargetStatus
 from pgvillage.daemon.faults import words
 
@@ -51,7 +51,8 @@ class Memory:
 
     async def approvals(self, target: str, now: datetime) -> dict[str, str]:
         """Digests that somebody consented to, with who; none when it can't be known."""
-        found = await self.do("read approvals", lambda: self.state.decisions.approvals(target, now), [])
+        none: list[Approval] = []
+        found = await self.do("read approvals", lambda: self.state.decisions.approvals(target, now), none)
         return {approval.digest: approval.by for approval in found}
 
     async def suspension(self, target: str) -> Suspension | None:
