@@ -20,6 +20,7 @@ from pgvillage.cli import (
     plan,
     schema,
     serve,
+    suspend,
     validate,
     who_can,
 )
@@ -43,6 +44,8 @@ app.command("drift")(drift.command)
 app.command("explain")(explain.command)
 app.command("adopt")(adopt.command)
 app.command("who-can")(who_can.command)
+app.command("suspend")(suspend.suspend)
+app.command("resume")(suspend.resume)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 app.command("directory")(directory.command)

@@ -77,12 +77,16 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Policy's objection to a target's plan. An `approvable` one yields to an approval of the plan's digest."""
+    """Policy's objection to a target's plan. An `approvable` one yields to an approval of the plan's digest.
+
+    One that is not `blocking` holds some changes back and lets the rest of the target go on.
+    """
 
     rule: str
     message: str
     approvable: bool = True
     open: bool = False
+    blocking: bool = True
 
 
 class Status(enum.StrEnum):
@@ -93,7 +97,10 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, repr=False)
 class TargetPlan:
-    """One target's part of a plan. `changes` holds the held ones too; `steps` only what would be done."""
+    """One target's part of a plan. `changes` holds the held ones too; `steps` only what would be done.
+
+    `waiting` are held for nothing but the hour: their window opens by itself, or an approval does.
+    """
 
     target: TargetId
     status: Status
@@ -106,6 +113,7 @@ class TargetPlan:
     error: str = ""
     depends: Mapping[Address, tuple[Address, ...]] = field(default_factory=dict)
     bookkeeping: bool = False
+    waiting: frozenset[Address] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -123,15 +131,17 @@ class TargetPlan:
 
     @property
     def blocked(self) -> bool:
-        return any(not gate.open for gate in self.gates)
+        return any(gate.blocking and not gate.open for gate in self.gates)
 
     @cached_property
     def digest(self) -> str:
-        """What an approval approves: 64 hex digits over the changes that would be applied, in any order.
+        """What an approval approves: 64 hex digits over the changes that would be applied, in any order, and over those
+        that wait for their window: the digest is the same inside of it and outside.
 
         What a lesser account can't see is no part of it, so that its plan and the applier's agree.
         """
-        parts = (c.digest_part() for c in self.applied_changes if not c.only_sensitive)
+        covered = (c for c in self.changes if not c.held or c.address in self.waiting)
+        parts = (c.digest_part() for c in covered if not c.only_sensitive)
         text = "\n".join([str(self.target), *sorted(parts)])
         return hashlib.sha256(text.encode()).hexdigest()
 

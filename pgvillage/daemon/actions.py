@@ -11,9 +11,10 @@ from pgvillage.clients.state.state import State
 from pgvillage.core.errors import UsageError
 from pgvillage.core.history import Approval, AuditEntry, Event, Request
 from pgvillage.core.status import Suspension, TargetStatus
+from pgvillage.usecases.suspend import new_suspension
 
 _APPROVED_FOR = timedelta(days=7)
-_MOST = 500  # characters of a reason
+_MOST = 500  # characters of a comment
 _DIGEST = 64
 
 
@@ -55,11 +56,7 @@ class Actions:
     def suspend(self, target: str, reason: str, until: datetime | None, who: Who) -> Suspension:
         self._checked(target, who, Role.ADMIN)
         now = self._now()
-        if not reason.strip() or len(reason) > _MOST:
-            raise UsageError(f"a suspension needs a reason, of at most {_MOST} characters")
-        if until is not None and until <= now:
-            raise UsageError(f"the suspension would end before it begins: {until:%Y-%m-%d %H:%M} UTC is past")
-        found = Suspension(who.name, reason.strip(), now, until)
+        found = new_suspension(who.name, reason, now, until)
         self._state.decisions.suspend(target, found)
         self._passed(Request(target, "suspend", who.name, now), who, found.reason)
         return found

@@ -16,7 +16,8 @@ from pgvillage.core.step import Step
 from pgvillage.engine.diff import diff
 from pgvillage.engine.kind import Context, Desired, Kind
 from pgvillage.engine.order import dependencies, waves
-from pgvillage.engine.policy import Rules, Totals, gates, hold_back, hold_dependents, open_gates
+from pgvillage.engine.policy import Rules, Totals, gates, hold_back, hold_dependents, is_approved, open_gates
+from pgvillage.engine.standing_still import hold_for_window, next_window, suspended, window_gate
 
 Kinds = Mapping[str, Kind]
 
@@ -48,20 +49,31 @@ def plan_target(
     )
     subjects = {c.address: kinds[c.address.kind].subject(c.address) for c in changes}
     changes = _hold(kinds, hold_back(changes, rules, snapshot, subjects), depends, context)
-    applied = [change for change in changes if not change.held]
-    steps = compile_steps(kinds, applied, depends, context)
-    found = (*mistakes(snapshot), *gates(changes, rules, _totals(kinds, desired, snapshot, applied)))
     plan = TargetPlan(
         target=target,
         status=Status.PLANNED,
         observed_at=snapshot.read_at,
         changes=tuple(changes),
-        steps=tuple(steps),
         findings=snapshot.findings,
         unread=snapshot.unread,
         depends=depends,
     )
+    found = (*suspended(snapshot.ledger.suspension, context.now, target), *mistakes(snapshot))
+    if when := next_window(changes, context):
+        found = (*found, window_gate(changes, when))
+        if not is_approved(plan.digest, approvals):
+            changes = _hold(kinds, hold_for_window(changes, when), depends, context)
+            plan = _with_waiting(plan, changes)
+    applied = [change for change in changes if not change.held]
+    plan = replace(plan, steps=tuple(compile_steps(kinds, applied, depends, context)))
+    found = (*found, *gates(changes, rules, _totals(kinds, desired, snapshot, applied)))
     return plan.with_gates(open_gates(found, plan.digest, approvals), bookkeeping=False) if found else plan
+
+
+def _with_waiting(plan: TargetPlan, changes: Sequence[Change]) -> TargetPlan:
+    """The plan with those changes held that wait, and with what needs them."""
+    waiting = {new.address for old, new in zip(plan.changes, changes, strict=True) if new.held and not old.held}
+    return replace(plan, changes=tuple(changes), waiting=frozenset(waiting))
 
 
 def _hold(

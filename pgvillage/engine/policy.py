@@ -151,7 +151,11 @@ def _limit(rule: str, count: int, total: int, most: int, share: int) -> Gate | N
     return Gate(f"limit-{rule}", f"{count} of {total} ({percent}%) {_WORDS[rule]}; the limit is {most} and {share}%")
 
 
-def open_gates(found: Iterable[Gate], digest: str, approvals: Collection[str]) -> tuple[Gate, ...]:
+def is_approved(digest: str, approvals: Collection[str]) -> bool:
     """An approval names a digest, or enough of its beginning to be meant: 12 hex digits."""
-    approved = any(len(a) >= 12 and digest.startswith(a) for a in approvals)
+    return any(len(a) >= 12 and digest.startswith(a) for a in approvals)
+
+
+def open_gates(found: Iterable[Gate], digest: str, approvals: Collection[str]) -> tuple[Gate, ...]:
+    approved = is_approved(digest, approvals)
     return tuple(replace(gate, open=approved and gate.approvable) for gate in found)

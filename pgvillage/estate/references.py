@@ -18,6 +18,7 @@ from pgvillage.estate.role_references import check_roles
 from pgvillage.estate.rotation import check_rotations
 from pgvillage.estate.scopes import Claim, Scopes
 from pgvillage.estate.source_text import DocPath
+from pgvillage.estate.window_references import window_faults
 from pgvillage.settings import Settings
 
 BUILT_IN = ("reader", "writer", "owner")  # profiles that every estate has
@@ -57,6 +58,7 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     faults.extend(check_roles(manifests, scopes))
     faults.extend(slot_faults(manifests, scopes))
     faults.extend(check_rotations(manifests))
+    faults.extend(window_faults(manifests))
     for job in manifests.jobs.values():
         faults.extend(check_job(job, manifests.root))
         if job.document.spec.ensure == "present":
@@ -85,6 +87,11 @@ def _selectors(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
             yield from _labels(
                 manifests, scopes, manifests.estate, selector, ("spec", "notifications", index, "labels")
             )
+
+    for index, window in enumerate(manifests.estate.document.spec.policy.windows if manifests.estate else ()):
+        if manifests.estate and window.labels:
+            path: DocPath = ("spec", "policy", "windows", index, "labels")
+            yield from _labels(manifests, scopes, manifests.estate, Selector(labels=window.labels), path)
 
 
 def _selector(manifests: Manifests, scopes: Scopes, located: Located[Any], selector: Selector) -> Iterator[Diagnostic]:

@@ -89,6 +89,7 @@ def _summary(plan: Plan) -> Document:
 
 def _gate(target: TargetId, gate: Gate) -> Document:
     facts = {"rule": gate.rule, "message": gate.message, "approvable": gate.approvable, "open": gate.open}
+    facts["blocking"] = gate.blocking
     return {"target": str(target), **facts}
 
 

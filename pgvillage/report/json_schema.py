@@ -90,6 +90,7 @@ def _gate() -> Schema:
         message=_string("What it objects to."),
         approvable=_flag("Whether an approval of the target's digest opens it."),
         open=_flag("Whether it is open, because somebody approved."),
+        blocking=_flag("Whether it stops the whole target while closed, or holds some changes back."),
     )
 
 
@@ -141,7 +142,7 @@ def plan_schema() -> Schema:
         revision=_REVISION,
         dirty=_flag("Whether the checkout had uncommitted changes."),
         scope=_list(_string("An option."), "The options that limit the plan; empty is the whole estate."),
-        applyable=_flag("Whether an apply would do something: a target has changes and no closed gate."),
+        applyable=_flag("Whether an apply would do something: a target has changes and no closed gate that blocks it."),
         complete=_flag("Whether everything in the scope could be read."),
         summary=summary,
         gates=_list(_gate(), "Every objection, open or not."),

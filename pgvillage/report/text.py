@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from pgvillage.core.change import Action, Change, FieldChange, Origin
-from pgvillage.core.plan import Finding, Plan, Status, System, TargetPlan
+from pgvillage.core.plan import Finding, Gate, Plan, Status, System, TargetPlan
 from pgvillage.core.run import Outcome, Run, TargetRun
-from pgvillage.report.words import counts_line, field_line, show_text, symbol, title
+from pgvillage.report.words import counts_line, field_line, show_text, symbol, title, visible
 
 _COLOURS = {Action.CREATE: "green", Action.UPDATE: "yellow", Action.REPLACE: "magenta", Action.DELETE: "red"}
 _FINDING = {"error": ("✗", "red"), "warning": ("!", "yellow"), "info": ("·", "dim")}
@@ -63,8 +63,7 @@ def _print_target(console: Console, plan: TargetPlan, *, sql: bool) -> None:
             once = "" if step.transactional else "  -- not in a transaction"
             console.print(Text(f"    {place}{safe_sql(str(step))};{once}"), soft_wrap=True)
     for gate in plan.gates:
-        word, style = ("approved", "green") if gate.open else ("blocked", "bold red")
-        console.print(Text(f"  {word} by {gate.rule}: {gate.message}", style=style))
+        console.print(_gate_line(gate), soft_wrap=True)
         if not gate.open and gate.approvable:
             hint = f"    to allow exactly this: pgvillage apply --auto --approve {plan.digest[:12]}"
             console.print(Text(hint, style="dim"))
@@ -72,6 +71,13 @@ def _print_target(console: Console, plan: TargetPlan, *, sql: bool) -> None:
             console.print(Text("    nothing is done here until the manifest is corrected", style="dim"))
     told = {gate.message for gate in plan.gates}
     _print_findings(console, (f for f in plan.findings if not (f.blocks and f.message in told)))
+
+
+def _gate_line(gate: Gate) -> Text:
+    word, style = ("approved", "green") if gate.open else ("blocked", "bold red")
+    if not gate.open and not gate.blocking:
+        word, style = "held back", "yellow"
+    return Text(f"  {word} by {gate.rule}: {visible(gate.message)}", style=style)
 
 
 def safe_sql(text: str) -> str:
@@ -157,7 +163,7 @@ def _print_run(console: Console, run: TargetRun) -> None:
         console.print(Text(f"  {safe_sql(run.error)}", style="red"), soft_wrap=True)
     for gate in run.plan.gates:
         if not gate.open:
-            console.print(Text(f"  blocked by {gate.rule}: {gate.message}", style="red"), soft_wrap=True)
+            console.print(_gate_line(gate), soft_wrap=True)
     if run.left and not good:
         console.print(
             Text(f"  not done: {', '.join(title(c.address) for c in run.left[:5])}", style="yellow"), soft_wrap=True

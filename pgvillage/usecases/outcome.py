@@ -35,9 +35,10 @@ def exit_of_plan(plan: Plan, *, detailed: bool) -> int:
 
 
 def _of_target(target: TargetPlan) -> int:
+    """A suspension stops an apply; no merge request is to wait for its end."""
     if target.status is not Status.PLANNED:
         return 6
-    if target.blocked:
+    if any(gate.blocking and not gate.open and gate.rule != "suspended" for gate in target.gates):
         return 4
     return 6 if target.unread or any(f.severity == "error" for f in target.findings) else 0
 

@@ -75,7 +75,7 @@ def plan_observed(world: World, seen: Observation, estate: LoadedEstate, consent
     """The plan of one target from an observation."""
     view = seen.context.view
     rules = rules_in_force(view.policy, consent.correct or view.correct, world.settings.ceilings)
-    plan = plan_target(seen.target, seen.kinds, seen.desired, seen.context, rules)
+    plan = plan_target(seen.target, seen.kinds, seen.desired, seen.context, rules, consent.approvals)
     gates = [*plan.gates, *_revision_gate(world, seen, estate)]
     opened = open_gates(gates, plan.digest, consent.approvals)
     opened = tuple(replace(g, open=g.open or (g.rule == "revision" and _known(seen, consent))) for g in opened)

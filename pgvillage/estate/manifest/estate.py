@@ -49,12 +49,39 @@ class IgnoreRule(Part):
     )
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+ClockTime = Annotated[
+    str,
+    StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"),
+    Field(description="Hours and minutes in quotes, from 00:00 to 23:59."),
+]
+
+
+class Window(Part):
+    """When what restarts a server, or loses data, may be done without being asked for."""
+
+    days: list[Weekday] = Field(
+        default_factory=lambda: list(WEEKDAYS), min_length=1, description="Days it begins on; every day when unset."
+    )
+    from_: ClockTime = Field(alias="from")
+    to: ClockTime = Field(description="Not later than `from`: on the next day.")
+    time_zone: str = Field(
+        "UTC", pattern=r"^[A-Za-z0-9_+/-]{1,64}$", description="An IANA time zone, such as Europe/Amsterdam."
+    )
+    labels: Labels = Field(default_factory=dict, description="Clusters it is about; every one when empty.")
+
+
 class Policy(Part):
     correct: CorrectMode = Field(
         "safe", description="What happens to drift: reported (off), corrected if safe, or all."
     )
     limits: Limits = Limits()
     ignore: list[IgnoreRule] = Field(default_factory=list)
+    windows: list[Window] = Field(
+        default_factory=list,
+        description="When restarts may be; a cluster that no window is about needs none.",
+    )
 
 
 class UserDefaults(Part):
