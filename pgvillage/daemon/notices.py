@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import structlog
 
 from pgvillage.core.errors import PgVillageError
 from pgvillage.core.plan import Plan, Status
+from pgvillage.daemon.look import Look
 from pgvillage.daemon.metrics import Metrics
 from pgvillage.report.chat import DriftMessage, as_json, as_slack, drift_message, resolved_message
 from pgvillage.settings import Webhook
@@ -29,7 +30,6 @@ class Notices:
 
     async def tell(self, plan: Plan) -> None:
         """Send what is new: drift that appeared, changed or went away. What could not be read is no news."""
-        self._forget(plan)
         for target in plan.targets:
             if target.status is not Status.PLANNED or target.unread:
                 continue
@@ -48,12 +48,15 @@ class Notices:
                     del told[name]
         _store(self._file, self._told)
 
-    def _forget(self, plan: Plan) -> None:
+    async def looked(self, look: Look) -> None:
+        await self.tell(look.plan)
+
+    async def keep(self, targets: Collection[str]) -> None:
         """A target that left the estate has nothing to be resolved."""
-        names = {str(target.target) for target in plan.targets}
         for told in self._told.values():
-            for name in set(told) - names:
+            for name in set(told) - set(targets):
                 del told[name]
+        _store(self._file, self._told)
 
     async def _send(self, channel: str, message: DriftMessage) -> bool:
         settings = self._channels[channel]

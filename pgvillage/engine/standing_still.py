@@ -42,9 +42,7 @@ def next_window(changes: Iterable[Change], context: Context) -> str:
 def window_gate(changes: Iterable[Change], when: str) -> Gate:
     late = [str(change.address) for change in changes if _needs_window(change)]
     names = ", ".join(late[:3]) + (f" and {len(late) - 3} more" if len(late) > 3 else "")
-    return Gate(
-        "window", f"{names} {'wait for their' if len(late) > 1 else 'waits for its'} window: {when}", blocking=False
-    )
+    return Gate("window", f"{names}: outside of every window; the next one begins {when}", blocking=False)
 
 
 def hold_for_window(changes: Iterable[Change], when: str) -> list[Change]:

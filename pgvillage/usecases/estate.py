@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgvillage.core.errors import UsageError
-from pgvillage.core.lookup import Lookups
+from pgvillage.core.lookup import GroupQuery, Lookups
 from pgvillage.core.plan import System, TargetId
 from pgvillage.estate.loader import Manifests
 from pgvillage.estate.view import ClusterView, group_queries, view_cluster
 from pgvillage.usecases.world import Checkout, World
+
+Ask = Callable[[Collection[GroupQuery]], Awaitable[Lookups]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,16 @@ async def load_estate(world: World, scope: Scope) -> LoadedEstate:
     """Raises SourceError, ManifestError, UsageError for a target that is not there."""
     checkout = await asyncio.to_thread(world.checkout, scope.revision)
     manifests = world.manifests(checkout)
-    targets = select_targets(manifests, scope)
+    return await estate_of(world.ask, checkout, manifests, select_targets(manifests, scope))
+
+
+async def estate_of(ask: Ask, checkout: Checkout, manifests: Manifests, targets: tuple[TargetId, ...]) -> LoadedEstate:
+    """What manifests that are loaded already say about these targets, with what directories answer to `ask`."""
     clusters = {t.cluster: manifests.clusters[t.cluster] for t in targets}
     # Only PostgreSQL's side asks directories; a run about etcd alone needs no LDAP server.
     asked = {t.cluster: clusters[t.cluster] for t in targets if t.system is System.POSTGRES}
     queries = group_queries(manifests, asked)
-    lookups = await world.ask(queries) if queries else Lookups()
+    lookups = await ask(queries) if queries else Lookups()
     views = {name: view_cluster(manifests, name, lookups) for name in clusters}
     return LoadedEstate(checkout, manifests, views, targets)
 

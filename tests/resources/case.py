@@ -8,7 +8,7 @@ import re
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import pbkdf2_hmac, sha256
 from hmac import digest as hmac_digest
@@ -29,6 +29,7 @@ from pgvillage.core.password_mark import mark_of
 from pgvillage.core.plan import Gate, System, TargetId, TargetPlan
 from pgvillage.core.rotation import Rotation, passwords, read_logins
 from pgvillage.core.secret import Absent, Secret, SecretsFound
+from pgvillage.core.status import Suspension
 from pgvillage.core.step import Step
 from pgvillage.estate.loader import Manifests, load_manifests
 from pgvillage.estate.view import ClusterView, group_queries, view_cluster
@@ -202,6 +203,9 @@ class Case:
         return Live(self.view.name, {n: rows.get(n, []) for n in shared}, whole, failures)
 
     def ledger(self) -> Ledger:
+        return replace(self._entries(), suspension=_suspension(self.body.get("suspension")))
+
+    def _entries(self) -> Ledger:
         given = self.body.get("ledger")
         if given is None:
             return Ledger()
@@ -403,6 +407,13 @@ def _step_words(step: Step) -> str:
     )
     text = f"DO: raise an exception if {check[1]} owns anything" if check else str(step)
     return f"{place}{'' if step.transactional else '! '}{text}"
+
+
+def _suspension(given: Mapping[str, str] | None) -> Suspension | None:
+    if given is None:
+        return None
+    until = datetime.fromisoformat(given["until"]).replace(tzinfo=UTC) if "until" in given else None
+    return Suspension(given["by"], given["reason"], NOW - timedelta(days=1), until)
 
 
 def _gate_words(gate: Gate) -> str:
