@@ -28,6 +28,7 @@ class Loops:
         self._clock = asyncio.get_running_loop().time
         self._loops: dict[str, tuple[TargetLoop, asyncio.Task[None]]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], TargetLoop] = {}
         self._moved, self._asked = asyncio.Event(), asyncio.Event()
         self._due = {"assign": self._clock() + _LATE, "requests": self._clock() + _LATE}
         self._revision, self._fault = "", ""
@@ -48,6 +49,11 @@ class Loops:
     @property
     def targets(self) -> list[str]:
         return sorted(self._loops)
+
+    def is_writing(self, target: str) -> bool:
+        """Whether an apply is under way there, also one of a target that is being given up."""
+        loops = [loop for loop, _ in self._loops.values()] + list(self._ending.values())
+        return any(loop.writing for loop in loops if loop.name == target)
 
     def wake(self, target: str) -> None:
         """Somebody asked something about the target: look at the requests at once. From the event loop's thread."""
@@ -137,7 +143,9 @@ class Loops:
         if not loop.busy:
             task.cancel()
         self._leaving.add(task)
+        self._ending[task] = loop
         task.add_done_callback(self._leaving.discard)
+        task.add_done_callback(lambda ended: self._ending.pop(ended, None))
 
     def _revive(self) -> None:
         """A loop that ended by itself met a bug outside a look: said, and begun anew."""

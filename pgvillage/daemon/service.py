@@ -27,9 +27,12 @@ from pgvillage.daemon.metrics import Metrics
 from pgvillage.daemon.notices import Notices
 from pgvillage.daemon.recorder import Recorder
 from pgvillage.daemon.reload import Reload, checked
+from pgvillage.daemon.replica_metrics import ReplicaMetrics
+from pgvillage.daemon.replicas import Replicas
 from pgvillage.daemon.runs import Runs
 from pgvillage.daemon.shared import Shared
 from pgvillage.daemon.shares import Alone, Shares
+from pgvillage.daemon.sharing import shares_of
 from pgvillage.daemon.turns import Turns
 from pgvillage.wiring import RealWorld
 
@@ -104,9 +107,17 @@ def replica_name(world: RealWorld) -> str:
 
 async def serve(world: RealWorld, settings_file: Path) -> None:
     """Runs until SIGTERM or SIGINT; a write that is under way is finished first. Raises SettingsError."""
-    settings, replica = checked(world).settings.serve, replica_name(world)
-    configure_logs(settings.logs, replica)
-    daemon = Daemon(world, Alone(replica), replica)
+    configure_logs(checked(world).settings.serve.logs, replica_name(world))
+    async with shares_of(world.settings, world.state_folder(), replica_name(world)) as shares:
+        await _serve(world, shares, settings_file)
+
+
+async def _serve(world: RealWorld, shares: Alone | Replicas, settings_file: Path) -> None:
+    settings = world.settings.serve
+    daemon = Daemon(world, shares, replica_name(world))
+    if isinstance(shares, Replicas):
+        shares.busy_by(daemon.loops.is_writing)
+        ReplicaMetrics(shares, daemon.metrics.registry)
     server = server_of(http_app(daemon.loops, daemon.metrics, daemon.routes()), settings)
     listening = asyncio.create_task(server.serve([bound(settings.listen)]))
     stop = asyncio.Event()

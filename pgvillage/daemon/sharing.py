@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,9 +20,11 @@ _REQUESTS = 4  # that may time out within a lease, one after the other
 
 
 @asynccontextmanager
-async def shares_of(settings: Settings, state: Path) -> AsyncIterator[Alone | Replicas]:
-    """Ours while inside. Raises SettingsError when another daemon has the folder, or another estate the prefix."""
-    me = settings.serve.replica or socket.gethostname()
+async def shares_of(settings: Settings, state: Path, me: str) -> AsyncIterator[Alone | Replicas]:
+    """Those of the replica `me`, while inside.
+
+    Raises SettingsError when another daemon has the state folder, or another estate the prefix in etcd.
+    """
     with folder_lock(state):
         replicas = settings.serve.replicas
         if replicas is None:

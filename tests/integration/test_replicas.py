@@ -218,12 +218,12 @@ def settings_of(**serve: object) -> Settings:
 
 async def test_an_etcd_that_the_settings_do_not_have(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"serve.replicas.etcd: the settings have no etcd 'etcd-b'; known: none"):
-        async with shares_of(settings_of(replicas={"etcd": "etcd-b"}), tmp_path):
+        async with shares_of(settings_of(replicas={"etcd": "etcd-b"}), tmp_path, "a"):
             pass
 
 
 async def test_alone_everything_is_ours(tmp_path: Path) -> None:
-    async with shares_of(settings_of(replica="one"), tmp_path / "state") as shares:
+    async with shares_of(settings_of(), tmp_path / "state", "one") as shares:
         assert await shares.of(["a", "b"]) == {"a", "b"}
         assert shares.duty("retention") == shares.fence("a")
 
