@@ -51,9 +51,10 @@ class Village:
 
     def start(self, name: str) -> None:
         address = f"127.0.0.1:{free_port()}"
+        prefix = f"village/{self.estate.folder.parent.name}"
         serve = {
             "listen": address, "poll": 5, "observe": 1, "fingerprint": 0,
-            "replica": name, "replicas": {"etcd": "etcd-a", "lease": 6, "prefix": f"village/{self.estate.folder.parent.name}"},
+            "replica": name, "replicas": {"etcd": "etcd-a", "lease": 6, "prefix": prefix},
         }  # fmt: skip
         settings = {**self.estate.settings, "state": str(self.estate.folder / name), "serve": serve}
         file = self.estate.folder / f"{name}.yaml"
