@@ -23,7 +23,7 @@ from pgvillage.estate.loader import Manifests, load_manifests, load_settings
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
 from pgvillage.settings import Settings
-from pgvillage.usecases.world import Checkout, QueriesOf, Reading, Writer
+from pgvillage.usecases.world import Checkout, QueriesOf, Reading, Watch, Writer
 
 _PATHS = frozenset(
     [
@@ -169,6 +169,14 @@ class RealWorld:
 
         system = reading.capabilities.system_identifier
         return PostgresWriter(self.endpoint(view), system, secret_of, fence or NO_FENCE)
+
+    def watch(self, target: TargetId, view: ClusterView) -> Watch:
+        """What sees cheaply whether the target changed; it keeps a connection until it is closed."""
+        if target.system is System.STOLON:
+            return self._store(view)
+        from pgvillage.clients.pg_fingerprint import PgWatch
+
+        return PgWatch(self.endpoint(view), [d.name for d in view.databases if d.spec.ensure == "present"])
 
     def _secret(self, reference: SecretRef, rotations: Iterable[Rotation]) -> Secret:
         from pgvillage.clients.rotations import obtain_login

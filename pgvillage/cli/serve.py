@@ -9,8 +9,7 @@ def command(settings: SettingsOption = DEFAULT_SETTINGS) -> int:
     """Run the reconciler: follow the repository, observe every target, apply by policy, report drift to chat."""
     import asyncio
 
-    from pgvillage.daemon.service import configure_logs, serve
+    from pgvillage.daemon.service import serve
 
-    configure_logs()
-    asyncio.run(serve(world_of(settings)))
+    asyncio.run(serve(world_of(settings), settings))
     return 0

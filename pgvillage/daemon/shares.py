@@ -20,6 +20,10 @@ class Shares(Protocol):
         """Our right to write to this target; None when it is another's by now."""
         ...
 
+    def duty(self, name: str) -> Fence | None:
+        """Work that one replica does for all (retention, a schedule, grouped messages): our right to it, or None."""
+        ...
+
     @property
     def changed(self) -> asyncio.Event:
         """Set when shares moved; who waited for it clears it."""
@@ -38,6 +42,10 @@ class Alone:
 
     def fence(self, target: str) -> Fence | None:
         del target
+        return self._fence
+
+    def duty(self, name: str) -> Fence | None:
+        del name
         return self._fence
 
     @property

@@ -53,6 +53,19 @@ async def apply_plan(
 
     `fence_of` is asked just before each transaction: None means that the target is another replica's by now.
     """
+    run = await apply_targets(world, planned, consent, saved, progress, fence_of)
+    return await promote_logins(world, planned.estate.manifests, run)
+
+
+async def apply_targets(
+    world: World,
+    planned: Planned,
+    consent: Consent,
+    saved: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    fence_of: FenceOf | None = None,
+) -> Run:
+    """The same without promoting logins: for who applies target by target, and promotes by what all of them showed."""
     terms = _Terms(consent, saved, progress, fence_of or _at_a_terminal)
     limit = asyncio.Semaphore(world.settings.parallel)
 
@@ -62,8 +75,7 @@ async def apply_plan(
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(plan)) for plan in planned.plan.targets]
-    run = Run(planned.plan.revision, tuple(task.result() for task in tasks))
-    return await promote_logins(world, planned.estate.manifests, run)
+    return Run(planned.plan.revision, tuple(task.result() for task in tasks))
 
 
 async def _apply_target(world: World, planned: Planned, plan: TargetPlan, terms: _Terms) -> TargetRun:

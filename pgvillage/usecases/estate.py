@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pgvillage.core.errors import UsageError
-from pgvillage.core.lookup import Lookups
+from pgvillage.core.lookup import GroupQuery, Lookups
 from pgvillage.core.plan import Finding, System, TargetId
 from pgvillage.estate.loader import Manifests
 from pgvillage.estate.view import ClusterView, group_queries, view_cluster
 from pgvillage.usecases.base_policy import policy_before
 from pgvillage.usecases.world import Checkout, World
+
+Ask = Callable[[Collection[GroupQuery]], Awaitable[Lookups]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +52,24 @@ async def load_estate(world: World, scope: Scope) -> LoadedEstate:
     # The base first: the World remembers one revision's manifests, and these are the ones that are asked for again.
     before = policy_before(world, base) if base is not None else None
     manifests = world.manifests(checkout)
-    targets = select_targets(manifests, scope)
+    estate = await estate_of(world.ask, checkout, manifests, select_targets(manifests, scope))
+    if before is None or base is None:
+        return estate
+    views = {name: before.in_force(view) for name, view in estate.views.items()}
+    findings = (*estate.findings, *before.findings(manifests, base.revision))
+    return replace(estate, views=views, findings=findings)
+
+
+async def estate_of(ask: Ask, checkout: Checkout, manifests: Manifests, targets: tuple[TargetId, ...]) -> LoadedEstate:
+    """What manifests that are loaded already say about these targets, with what directories answer to `ask`."""
     clusters = {t.cluster: manifests.clusters[t.cluster] for t in targets}
     # Only PostgreSQL's side asks directories; a run about etcd alone needs no LDAP server.
     asked = {t.cluster: clusters[t.cluster] for t in targets if t.system is System.POSTGRES}
     queries = group_queries(manifests, asked)
-    lookups = await world.ask(queries) if queries else Lookups()
+    lookups = await ask(queries) if queries else Lookups()
     views = {name: view_cluster(manifests, name, lookups) for name in clusters}
-    findings = [Finding("error", checkout.refused)] if checkout.refused else []
-    if before is not None:
-        findings += before.findings(manifests, base.revision if base else "")
-        views = {name: before.in_force(view) for name, view in views.items()}
-    return LoadedEstate(checkout, manifests, views, targets, tuple(findings))
+    findings = (Finding("error", checkout.refused),) if checkout.refused else ()
+    return LoadedEstate(checkout, manifests, views, targets, findings)
 
 
 def select_targets(manifests: Manifests, scope: Scope) -> tuple[TargetId, ...]:

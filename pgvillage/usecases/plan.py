@@ -40,7 +40,13 @@ class Planned:
 
 async def make_plan(world: World, scope: Scope, consent: Consent = NO_CONSENT) -> Planned:
     """Raises what makes a plan impossible as a whole: SourceError, ManifestError, UsageError."""
-    estate = await load_estate(world, scope)
+    return await plan_estate(world, await load_estate(world, scope), consent, scope.words())
+
+
+async def plan_estate(
+    world: World, estate: LoadedEstate, consent: Consent = NO_CONSENT, scope: tuple[str, ...] = ()
+) -> Planned:
+    """The same for an estate that is loaded; nothing makes this impossible as a whole."""
     limit = asyncio.Semaphore(world.settings.parallel)
     observations: dict[TargetId, Observation] = {}
 
@@ -57,7 +63,7 @@ async def make_plan(world: World, scope: Scope, consent: Consent = NO_CONSENT) -
     plan = Plan(
         revision=estate.checkout.revision,
         targets=tuple(task.result() for task in tasks),
-        scope=scope.words(),
+        scope=scope,
         subject=estate.checkout.subject,
         dirty=estate.checkout.dirty,
         findings=(*estate.findings, *_undeployed(estate)),

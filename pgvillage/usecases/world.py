@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,6 +58,20 @@ class Writer(Protocol):
     async def suspend(self, suspension: Suspension | None) -> None: ...
 
 
+class Watch(Protocol):
+    """Cheap looks at one target. What two looks answer differs when something may have changed between them.
+
+    `blind` says why a look sees nothing there, "" where it sees; `connections` are those that are open.
+    """
+
+    @property
+    def blind(self) -> str: ...
+    @property
+    def connections(self) -> int: ...
+    async def look(self) -> Mapping[str, str]: ...
+    async def close(self) -> None: ...
+
+
 class World(Protocol):
     @property
     def settings(self) -> Settings: ...
@@ -75,6 +89,7 @@ class World(Protocol):
     def writer(
         self, target: TargetId, view: ClusterView, reading: Reading, fence: Fence | None = None
     ) -> AbstractAsyncContextManager[Writer]: ...
+    def watch(self, target: TargetId, view: ClusterView) -> Watch: ...
     def now(self) -> datetime: ...
 
 

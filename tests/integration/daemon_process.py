@@ -56,7 +56,15 @@ class Daemon:
 
     def rounds(self, count: int) -> None:
         """So many more, from now on."""
-        self.wait_for("planned", len(self.said("planned")) + count)
+        begun = self.looks()
+        self.wait(lambda: self.looks() >= begun + count, f"{count} more full looks")
+
+    def looks(self) -> float:
+        """Full looks until now; none before it listens."""
+        try:
+            return self.metric("looks_total")
+        except urllib.error.URLError:
+            return 0
 
     def get(self, path: str) -> tuple[int, str]:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -81,6 +83,78 @@ def running_etcd(folder: Path, tls: EtcdTls | None = None, arguments: Sequence[s
         yield EtcdServer(url, log, process)
     finally:
         stop(process)
+
+
+@dataclass(slots=True)
+class EtcdCluster:
+    """Three members; any may be killed, stopped and started again."""
+
+    folder: Path
+    clients: list[int]
+    peers: list[int]
+    arguments: Sequence[str]
+    processes: list[subprocess.Popen[bytes] | None]
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self.clients]
+
+    def start(self, at: int) -> None:
+        initial = ",".join(f"m{n}=http://127.0.0.1:{port}" for n, port in enumerate(self.peers))
+        peer = f"http://127.0.0.1:{self.peers[at]}"
+        command = [
+            "etcd", f"--name=m{at}", f"--data-dir={self.folder / f'm{at}'}", "--logger=zap", "--log-outputs=stderr",
+            f"--listen-client-urls={self.urls[at]}", f"--advertise-client-urls={self.urls[at]}",
+            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster={initial}",
+            "--heartbeat-interval=100", "--election-timeout=1000", *self.arguments,
+        ]  # fmt: skip
+        with (self.folder / f"m{at}.log").open("ab") as output:
+            self.processes[at] = subprocess.Popen(command, stdout=output, stderr=output, env=_environment())
+
+    def signal(self, at: int, how: signal.Signals) -> None:
+        process = self.processes[at]
+        assert process is not None
+        process.send_signal(how)
+        if how is signal.SIGKILL:
+            process.wait()
+
+    def status(self, at: int) -> tuple[str, str]:
+        """The ids of the member and of the leader that it follows."""
+        command = ["etcdctl", f"--endpoints={self.urls[at]}", "endpoint", "status", "--write-out=json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=_environment())
+        status = json.loads(done.stdout or "[]")
+        if not status:
+            return "", ""
+        return str(status[0]["Status"]["header"]["member_id"]), str(status[0]["Status"].get("leader", ""))
+
+    def leader(self) -> int:
+        """Which of the members (0 to 2) leads; waits for one."""
+        found: list[int] = []
+
+        def look() -> bool:
+            pairs = [self.status(at) for at in range(3)]
+            found[:] = [at for at, (member, leader) in enumerate(pairs) if member and member == leader]
+            return len(found) == 1
+
+        wait_until(look, "etcd's leader", self.folder / "m0.log")
+        return found[0]
+
+
+@contextmanager
+def running_cluster(folder: Path, arguments: Sequence[str] = ()) -> Iterator[EtcdCluster]:
+    """Three members on loopback, that have a leader."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ports = [free_port() for _ in range(6)]
+    cluster = EtcdCluster(folder, ports[:3], ports[3:], arguments, [None, None, None])
+    try:
+        for at in range(3):
+            cluster.start(at)
+        cluster.leader()
+        yield cluster
+    finally:
+        for process in cluster.processes:
+            if process is not None:
+                stop(process, signal.SIGKILL)
 
 
 def _environment() -> dict[str, str]:

@@ -127,7 +127,7 @@ def _head(channel: str) -> Select[Any]:
 
 def _message(row: RowMapping) -> Message:
     """As it is after its claim."""
-    return as_record(Message, {**row, "tries": row["tries"] + 1})  # type: ignore[arg-type]
+    return as_record(Message, {**row, "tries": row["tries"] + 1})
 
 
 def _move(connection: Connection, record: ThreadRecord, before: str) -> None:

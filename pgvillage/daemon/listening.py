@@ -1,0 +1,76 @@
+"""The daemon's socket and HTTP server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from pgvillage.core.errors import SettingsError
+from pgvillage.settings import Serve
+
+_PORTS = 65_535
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would stop on its own and leave the loops running."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server_of(app: Starlette, serve: Serve) -> Server:
+    """HTTPS where the settings name a certificate. Raises SettingsError."""
+    files = {"ssl_certfile": str(serve.tls.cert), "ssl_keyfile": str(serve.tls.key)} if serve.tls else {}
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        **files,  # type: ignore[arg-type]
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"serve.tls: {_why(error)}") from None
+    return Server(config)
+
+
+def renew_certificate(server: Server, serve: Serve) -> None:
+    """Connections from now on get what the files hold now. Raises SettingsError; then the old one stays."""
+    context = server.config.ssl
+    if context is None or serve.tls is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(serve.tls.cert, serve.tls.key)
+        context.load_cert_chain(serve.tls.cert, serve.tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"serve.tls: {_why(error)}") from None
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"certificate and key can't be used together ({error.reason or 'not PEM'})"
+    return f"{error.strerror}; can this account read certificate and key?"
+
+
+def bound(listen: str) -> socket.socket:
+    """Bound here, as uvicorn would end the process when it can't. Raises SettingsError."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if not port.isdigit() or int(port) > _PORTS or not host:
+        raise SettingsError(f"serve.listen: expected ADDRESS:PORT, found {listen!r}")
+    try:
+        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, int(port)), family=family)
+    except OSError as error:
+        words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise SettingsError(f"serve.listen: can't listen on {listen}: {words}") from None

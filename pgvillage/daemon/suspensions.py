@@ -1,0 +1,75 @@
+"""What keeps one target from being written to: its ledger's word, and the state's where there is no ledger to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from pgvillage.core.errors import PgVillageError
+from pgvillage.core.history import Request
+from pgvillage.core.plan import TargetId
+from pgvillage.core.status import Suspension
+from pgvillage.daemon.shared import Shared
+from pgvillage.usecases.observe import Observation
+from pgvillage.usecases.plan import Planned
+
+log = structlog.get_logger("pgvillage.target")
+
+_VERBS = frozenset({"suspend", "resume"})
+
+
+class Suspensions:
+    """What the API or the dashboard noted in the state goes into the ledger at the next look, and holds from at once.
+
+    From then on the ledger wins, as commands at a terminal write there alone. A daemon that starts passes on what its
+    state holds: between a request and the ledger it may have been killed, and the safe side is to stand still.
+    """
+
+    def __init__(self, target: TargetId, shared: Shared) -> None:
+        self._target, self._name, self._shared = target, str(target), shared
+        self._to_write = True
+
+    async def found(self, planned: Planned, requests: Iterable[Request]) -> Suspension | None:
+        """What is in force now, after it was written where it belongs."""
+        memory = self._shared.memory
+        noted = await memory.suspension(self._name)
+        resumed = False
+        for request in requests:
+            if request.verb in _VERBS:
+                self._to_write, resumed = True, request.verb == "resume"
+        seen = planned.observations.get(self._target)
+        if seen is None:
+            return noted
+        kept = seen.context.snapshot.ledger.suspension
+        if self._to_write and (noted is not None or resumed):
+            self._to_write = not await self._write(seen, noted)
+            return noted or (kept if self._to_write else None)
+        self._to_write = False
+        if not _readable(seen):
+            return noted
+        await memory.sync_suspension(self._name, kept)
+        return kept
+
+    async def _write(self, seen: Observation, noted: Suspension | None) -> bool:
+        """False where it has to be tried again; the state's word holds meanwhile."""
+        if seen.context.snapshot.ledger.suspension == noted:
+            return True
+        fence = self._shared.shares.fence(self._name)
+        if fence is None:
+            return False
+        try:
+            async with self._shared.world.writer(self._target, seen.context.view, seen.reading, fence) as writer:
+                await writer.suspend(noted)
+        except (PgVillageError, TimeoutError) as error:
+            log.warning("not noted in the target's ledger", error=str(error), suspended=noted is not None)
+            return False
+        log.info(
+            "suspended" if noted else "resumed", by=noted.by if noted else "", reason=noted.reason if noted else ""
+        )
+        return True
+
+
+def _readable(seen: Observation) -> bool:
+    ledger, can = seen.context.snapshot.ledger, seen.reading.capabilities
+    return ledger.usable or ledger.suspension is not None or (can is not None and can.reads_ledger)
