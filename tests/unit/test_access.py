@@ -174,9 +174,9 @@ def account(role: str) -> RoleAccount:
     seen = case.seen
     assert seen.context.capabilities is not None
     view, snapshot = seen.context.view, seen.context.snapshot
-    return account_of(
-        role, Look(view, snapshot, seen.reading.live, seen.context.capabilities, seen.desired, case.plan.changes)
-    )
+    # an observation keeps its rows only in a survey
+    live = case.answer([q for kind in seen.kinds.values() for q in kind.queries(case.capabilities, view)])
+    return account_of(role, Look(view, snapshot, live, seen.context.capabilities, seen.desired, case.plan.changes))
 
 
 def said(found: RoleAccount) -> dict[str, list[str]]:
