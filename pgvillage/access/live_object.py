@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pgvillage.access.question import Question, nearest
+from pgvillage.access.named_object import Named, found_named, named_query
+from pgvillage.access.question import Question, nearest, words_of
 from pgvillage.access.roles import RoleFacts, Roles, roles_of
 from pgvillage.access.ways import Listed
 from pgvillage.core.address import quote_part
@@ -92,6 +93,7 @@ WHERE n.nspname = %s OR p.proname = %s
 ORDER BY 1, 2 LIMIT 20000
 """
 _OPTIONS_SINCE = 16
+_NOBODYS = Listed("database", "", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +101,20 @@ class LiveObject:
     """The object that a question is about, with its schema and database around it.
 
     `columns` are the lists of a table's columns that have one; `connectable` is False for a database that takes no
-    sessions.
+    sessions. What belongs to the whole cluster has no database. `notes` say what the list alone does not.
     """
 
     name: str
     listed: Listed
     roles: Roles
-    database: Listed
+    database: Listed | None
     connectable: bool = True
     schema: Listed | None = None
     columns: Mapping[str, Listed] = field(default_factory=dict)
     row_security: bool = False
     forced: bool = False
     policies: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def object_queries(question: Question, capabilities: Capabilities) -> Iterator[Query]:
@@ -121,6 +124,9 @@ def object_queries(question: Question, capabilities: Capabilities) -> Iterator[Q
     modern = capabilities.major >= _OPTIONS_SINCE
     yield Query("access_membership", _MEMBERSHIPS.format(options if modern else "NULL::boolean, NULL::boolean"))
     yield Query("access_database", _DATABASES)
+    if question.outside_schemas:
+        yield from named_query(question, capabilities)
+        return
     if question.schema:
         yield Query("access_schema", _SCHEMAS, each_database=True)
     name = (question.schema, question.name)
@@ -154,6 +160,10 @@ def found_object(question: Question, live: Live, major: int) -> LiveObject:
     roles = roles_of(
         (RoleFacts(*row) for row in live.rows["access_role"]), map(_membership, live.rows["access_membership"]), major
     )
+    if question.outside_schemas and not question.inside:
+        return _named(
+            question, LiveObject(question.label, _NOBODYS, roles, None), live.rows["access_named"], live.target
+        )
     databases = {row[0]: row for row in live.rows["access_database"]}
     if question.database not in databases:
         hint = nearest(question.database, databases)
@@ -162,13 +172,26 @@ def found_object(question: Question, live: Live, major: int) -> LiveObject:
     database = Listed("database", owner, tuple(acl))
     roles = roles.in_database_of(owner)
     whole = LiveObject(question.label, database, roles, database, connectable)
-    if not question.schema:
+    if not question.inside:
         return whole
     rows = live.by_database.get(question.database)
     if rows is None:
         why = live.failures.get(question.database, "it accepts no connections")
         raise UsageError(f"{live.target}: database {quote_part(question.database)} could not be read: {why}")
+    if question.outside_schemas:
+        return _named(question, whole, rows["access_named"], live.target)
     return _inside(question, whole, rows, live.target)
+
+
+def _named(question: Question, whole: LiveObject, rows: Sequence[Any], target: str) -> LiveObject:
+    """What no schema holds."""
+    found = found_named(question, rows)
+    if isinstance(found, Named):
+        return replace(whole, listed=found.listed, notes=found.notes)
+    where = f" in database {quote_part(question.database)}" if question.database else ""
+    hint = "" if question.object_class == "largeObject" else f"; {nearest(question.name, found)}"
+    what = f"no {words_of(question.object_class)} {quote_part(question.name)}{where}"
+    raise NotThere("named", f"{target}: {what}{hint}")
 
 
 def _membership(row: Sequence[Any]) -> tuple[str, str, bool, bool | None, bool | None]:
@@ -225,6 +248,11 @@ def _function(question: Question, rows: Sequence[Any], target: str) -> dict[str,
 
 def _chosen(question: Question, rows: Sequence[Any], target: str) -> Sequence[Any]:
     """A type may have a table's name: the one that has such a privilege is meant."""
+    said = question.object_class if not question.column else "table"
+    if rows and said and said not in {row[0] for row in rows}:
+        raise NotThere("column", f"{target}: {_table(question)} is a {rows[0][0]}, not a {said}")
+    if said:
+        rows = [row for row in rows if row[0] == said]
     if not rows:
         raise NotThere("object", f"{target}: no table, view, sequence or type {_table(question)}")
     bare = question.privilege.removesuffix(WITH_GRANT_OPTION)

@@ -135,7 +135,7 @@ def _hindered(
 ) -> dict[Hindrance, tuple[RoleFacts, ...]]:
     roles = found.roles
     logins = sorted((role for role in ways if roles.of(role).login), key=str)
-    can_connect = ways_to(springs(found.database, "CONNECT", roles), roles)
+    can_connect = ways_to(springs(found.database, "CONNECT", roles), roles) if found.database else roles.facts
     inside = found.schema
     can_use = ways_to(springs(inside, "USAGE", roles), roles) if inside else roles.facts
     exempt = _exempt(found)
@@ -144,7 +144,7 @@ def _hindered(
     for name in logins:
         facts = roles.of(name)
         acting = {way.set_role or name for way in ways[name]}  # after SET ROLE the other one's rights count
-        if question.schema and name not in can_connect:
+        if question.inside and name not in can_connect:
             result[Hindrance.CONNECT].append(facts)
         if not any(role in can_use for role in acting):
             result[Hindrance.USAGE].append(facts)

@@ -38,6 +38,10 @@ def command(
     console.print("\n".join(map(show_text, found.diff().splitlines())), soft_wrap=True)
     for address, why in found.refused.items():
         console.print(f"not adopted: {title(address)}: {show_text(why)}", soft_wrap=True)
+    for address, note in found.notes.items():
+        console.print(f"{title(address)}: {show_text(note)}", soft_wrap=True)
+    for secret, what in sorted(found.secrets.items()):
+        console.print(f"to fill in: secret {secret!r} in `secrets` of the settings: {show_text(what)}", soft_wrap=True)
     for path in found.written:
         console.print(f"wrote {path}", soft_wrap=True)
     if found.files:

@@ -28,13 +28,18 @@ AllOption = Annotated[bool, typer.Option("--all", help="Name every role, however
 def command(
     privilege: Annotated[
         str,
-        typer.Argument(help="select, insert, usage, execute …, or 'select with grant option'.", metavar="PRIVILEGE"),
+        typer.Argument(
+            help="select, insert, usage, execute, set, 'alter system' …, or 'select with grant option'.",
+            metavar="PRIVILEGE",
+        ),
     ],
     name: Annotated[
         str,
         typer.Argument(
             help="DATABASE, DATABASE.SCHEMA, DATABASE.SCHEMA.OBJECT, DATABASE.SCHEMA.TABLE.COLUMN or "
-            "DATABASE.SCHEMA.FUNCTION(TYPES), for example orders.app.customers.",
+            "DATABASE.SCHEMA.FUNCTION(TYPES), for example orders.app.customers; or with its class tablespace:NAME, "
+            "parameter:NAME, language:DATABASE.NAME, foreign-data-wrapper:DATABASE.NAME, foreign-server:DATABASE.NAME, "
+            "large-object:DATABASE.OID.",
             metavar="OBJECT",
         ),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from sys import intern
 from typing import NamedTuple
 
 from pgvillage.core.errors import UsageError
@@ -60,7 +61,9 @@ def parse_address(text: str) -> Address:
     if len(pieces) != 3 or not all(pieces):
         raise UsageError(f"{text!r} is not an address: expected CLUSTER/KIND/NAME, for example orders/role/etl")
     target, kind, label = pieces
-    if '"' not in label and (names := tuple(label.split("."))) and all(names):
+    # a ledger has tens of thousands of addresses, of one target and few kinds
+    target, kind = intern(target), intern(kind)
+    if '"' not in label and (names := tuple(map(intern, label.split(".")))) and all(names):
         return Address(target, kind, names)  # nearly every name there is
     parts: list[str] = []
     at = 0

@@ -52,6 +52,51 @@ def append_item(text: str, document: int, path: DocPath, item: Any, render: Call
     return _checked(text, new, document, lambda content: _get(content, path).append(item))
 
 
+def take_out(text: str, document: int, path: DocPath) -> str:
+    """The text without the key or item at `path`, and without the comment on its line. Raises Unclear."""
+    parent = _root(text, document)
+    for step in path[:-1]:
+        child = _child(parent, step)
+        if child is None:
+            raise Unclear("it is not there")
+        parent = child
+    if not isinstance(parent, yaml.CollectionNode):
+        raise Unclear("it is neither a list nor a mapping")
+    pairs = [each if isinstance(each, tuple) else (each, each) for each in parent.value]
+    index = next((i for i, (key, _) in enumerate(pairs) if path[-1] in (i, getattr(key, "value", None))), None)
+    if isinstance(path[-1], int):
+        index = path[-1]
+    if index is None:
+        raise Unclear("it is not there")
+    new = _without_flow(text, pairs, index) if parent.flow_style else _without_lines(text, parent, pairs, index)
+    return _checked(text, new, document, lambda content: _get(content, path[:-1]).__delitem__(path[-1]))
+
+
+_Pairs = list[tuple[yaml.Node, yaml.Node]]
+
+
+def _without_flow(text: str, pairs: _Pairs, index: int) -> str:
+    key, value = pairs[index]
+    start, end = key.start_mark.index, value.end_mark.index
+    if index > 0:
+        start = pairs[index - 1][1].end_mark.index
+    elif len(pairs) > 1:
+        end = pairs[1][0].start_mark.index
+    return text[:start] + text[end:]
+
+
+def _without_lines(text: str, parent: yaml.CollectionNode, pairs: _Pairs, index: int) -> str:
+    key, value = pairs[index]
+    start = text.rfind("\n", 0, key.start_mark.index) + 1
+    before = text[start : key.start_mark.index].strip()
+    if before not in ("", "-") or (before == "-" and isinstance(parent, yaml.MappingNode)):
+        raise Unclear("it shares its line with something else")
+    end = text.find("\n", _end(text, value)) + 1 or len(text)
+    empty = "{}" if isinstance(parent, yaml.MappingNode) else "[]"
+    rest = f"{' ' * parent.start_mark.column}{empty}\n" if len(pairs) == 1 else ""
+    return text[:start] + rest + text[end:]
+
+
 def document_of(text: str, kind: str, name: str) -> int:
     """Which document of a file this is, from 0. Raises Unclear."""
     documents, _ = parse_documents(text, "")
@@ -138,4 +183,4 @@ def _checked(before: str, after: str, document: int, edit: Callable[[Any], None]
     return after
 
 
-__all__ = ["Unclear", "append_item", "document_of", "set_value"]
+__all__ = ["Unclear", "append_item", "document_of", "set_value", "take_out"]

@@ -50,6 +50,7 @@ def answer_document(answer: Answer) -> Document:
         "read_at": answer.read_at.isoformat(),
         "connectable": found.connectable,
         "row_security": secured,
+        "notes": list(found.notes),
         "can": sorted(answer.has),
         "after_set_role": sorted(answer.after_set_role),
         "on_columns": sorted(answer.on_columns),

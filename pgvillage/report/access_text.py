@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pgvillage.access.directory import Feed
+from pgvillage.access.question import words_of
 from pgvillage.access.roles import RoleFacts
 from pgvillage.access.ways import How, Way
 from pgvillage.access.who_can import Answer, Answers, Group, Hindrance
@@ -42,6 +43,8 @@ def print_answer(console: Console, answer: Answer, *, every: bool = False) -> No
     )
     console.print(head, soft_wrap=True)
     console.print(Text(f"  {_summary(answer)}"), soft_wrap=True)
+    for note in answer.found.notes:
+        console.print(Text(f"  {note}", style="yellow"), soft_wrap=True)
     lines = list(_lines(answer, login=True))
     others = list(_lines(answer, login=False))
     width = min(max(len(line.words) for line in [*lines, *others]), _WIDEST) + 2 if lines or others else 0
@@ -56,6 +59,8 @@ def print_answer(console: Console, answer: Answer, *, every: bool = False) -> No
 
 def _object(answer: Answer) -> str:
     question = answer.question
+    if question.outside_schemas:
+        return f"{words_of(question.object_class)} {visible(answer.found.name.partition(':')[2])}"
     word = "column" if question.column else answer.found.listed.object_class
     return f"{word} {visible(answer.found.name)}"
 

@@ -15,10 +15,12 @@ from pgvillage.core.lookup import Lookups
 from pgvillage.core.plan import System, TargetId
 from pgvillage.estate.loader import Manifests, load_manifests
 from pgvillage.estate.manifest.database import InlineDatabase
+from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView, DeclaredDatabase, group_queries, view_cluster
 from pgvillage.estate.yaml_edit import Unclear
+from pgvillage.usecases.adopt_case import Refused
 from pgvillage.usecases.adopt_edits import NEW_FILE, Edit, applied
-from pgvillage.usecases.adopt_proposals import Refused, propose
+from pgvillage.usecases.adopt_proposals import propose
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.plan import NO_CONSENT, plan_observed
@@ -27,12 +29,17 @@ from pgvillage.usecases.world import World
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Of each address what it became: `edits` by address, or in words why not; `files` are old and new text."""
+    """Of each address what it became: `edits` by address, or in words why not; `files` are old and new text.
+
+    `secrets` are names that the settings do not have yet, with what they hold; `notes` say what an edit means.
+    """
 
     edits: Mapping[Address, Sequence[Edit]]
     refused: Mapping[Address, str]
     files: Mapping[str, tuple[str, str]]
     written: tuple[Path, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[Address, str] = field(default_factory=dict)
 
     def diff(self) -> str:
         """A unified diff of every file."""
@@ -51,6 +58,8 @@ class _Work:
     texts: dict[str, str] = field(default_factory=dict)
     edits: dict[Address, Sequence[Edit]] = field(default_factory=dict)
     refused: dict[Address, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    notes: dict[Address, str] = field(default_factory=dict)
 
 
 async def adopt(world: World, texts: Sequence[str], *, write: bool = False, revision: str | None = None) -> Adoption:
@@ -68,7 +77,9 @@ async def adopt(world: World, texts: Sequence[str], *, write: bool = False, revi
     files = {name: (_read(root / name), text) for name, text in sorted(work.texts.items())}
     files = {name: pair for name, pair in files.items() if pair[0] != pair[1]}
     written = _write(target_root, files) if write else ()
-    return Adoption(work.edits, work.refused, files, written)
+    known = world.names().secrets
+    secrets = {name: what for name, what in work.secrets.items() if known is not None and name not in known}
+    return Adoption(work.edits, work.refused, files, written, secrets, work.notes)
 
 
 async def _propose(world: World, estate: LoadedEstate, cluster: str, addresses: Sequence[Address], work: _Work) -> None:
@@ -78,12 +89,16 @@ async def _propose(world: World, estate: LoadedEstate, cluster: str, addresses: 
     for address in addresses:
         _must_be_known(address, seen)
         try:
-            edits = propose(address, changes.get(address), seen, estate.manifests)
-            work.texts = applied(edits, estate.checkout.root, work.texts)
+            proposal = propose(address, changes.get(address), seen, estate.manifests)
+            # what two addresses of one table ask for alike is written once
+            done = [edit for each in work.edits.values() for edit in each]
+            work.texts = applied([e for e in proposal.edits if e not in done], estate.checkout.root, work.texts)
         except (Refused, Unclear) as error:
             work.refused[address] = str(error)
         else:
-            work.edits[address] = edits
+            work.edits[address] = proposal.edits
+            work.secrets |= proposal.secrets
+            work.notes |= {address: proposal.note} if proposal.note else {}
 
 
 def _surveying(view: ClusterView, addresses: Sequence[Address]) -> ClusterView:
@@ -112,7 +127,7 @@ async def _prove(world: World, estate: LoadedEstate, addresses: Sequence[Address
         shutil.copytree(estate.checkout.root, stage, ignore=shutil.ignore_patterns(".git"))
         _write(stage, {name: ("", text) for name, text in work.texts.items()})
         try:
-            manifests = load_manifests(stage, world.names())
+            manifests = load_manifests(stage, _names_with(world, work.secrets))
         except ManifestError as error:
             words = "; ".join(str(d).splitlines()[0] for d in error.diagnostics[:3])
             raise PgVillageError(f"the manifests would not be valid then: {words}") from None
@@ -120,6 +135,12 @@ async def _prove(world: World, estate: LoadedEstate, addresses: Sequence[Address
     for address in mine:
         if address in left:
             raise PgVillageError(f"{address} would still differ; change the manifest by hand and see `pgvillage plan`")
+
+
+def _names_with(world: World, secrets: Mapping[str, str]) -> SettingsNames:
+    """What manifests may name when these secrets stand in the settings as well."""
+    names = world.names()
+    return names if names.secrets is None else replace(names, secrets=names.secrets | set(secrets))
 
 
 async def _changes(world: World, estate: LoadedEstate, manifests: Manifests, cluster: str) -> set[Address]:

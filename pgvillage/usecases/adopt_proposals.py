@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pgvillage.core.address import Address
@@ -12,8 +11,6 @@ from pgvillage.core.state import State
 from pgvillage.estate.document_names import document_names
 from pgvillage.estate.loader import Manifests
 from pgvillage.estate.located import Located
-from pgvillage.estate.view import DeclaredDatabase
-from pgvillage.report.words import show_name
 from pgvillage.resources.postgres.acl import WITH_GRANT_OPTION
 from pgvillage.resources.postgres.database import DatabaseState
 from pgvillage.resources.postgres.default_privilege import DefaultPrivilegeState
@@ -23,7 +20,10 @@ from pgvillage.resources.postgres.privilege_inventory import PrivilegeState
 from pgvillage.resources.postgres.role import RoleState
 from pgvillage.resources.postgres.setting import SettingState
 from pgvillage.resources.postgres.sql import PUBLIC
-from pgvillage.usecases.adopt_edits import Edit, item, key
+from pgvillage.usecases.adopt_case import Case, Proposal, Refused, declared_databases
+from pgvillage.usecases.adopt_edits import Edit, item, key, out
+from pgvillage.usecases.adopt_gone import gone
+from pgvillage.usecases.adopt_objects import MAKERS, public_privilege
 from pgvillage.usecases.from_live import (
     ATTRIBUTES,
     database_document,
@@ -34,11 +34,10 @@ from pgvillage.usecases.from_live import (
     role_document,
     role_spec,
 )
-from pgvillage.usecases.live_cluster import LiveCluster, Outside, live_cluster
+from pgvillage.usecases.live_cluster import Outside, live_cluster
 from pgvillage.usecases.live_database import database_entry
 from pgvillage.usecases.live_grants import LiveGrants
 from pgvillage.usecases.live_objects import (
-    Secrets,
     event_trigger_item,
     extension_item,
     publication_item,
@@ -49,27 +48,6 @@ from pgvillage.usecases.live_objects import (
     wrapper_item,
 )
 from pgvillage.usecases.observe import Observation
-
-
-class Refused(ValueError):
-    """Why an address can't be adopted, and what to do instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One address with all that its edit is made from."""
-
-    address: Address
-    change: Change | None
-    seen: Observation
-    manifests: Manifests
-    live: LiveCluster
-    state: State
-
-    @property
-    def declared(self) -> bool:
-        return self.address in self.seen.desired and self.seen.desired[self.address].declared
-
 
 _IN_DATABASE: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "schema": ("schemas", schema_item), "extension": ("extensions", extension_item),
@@ -85,28 +63,28 @@ _KEYS = {
 }  # fmt: skip
 
 
-def propose(address: Address, change: Change | None, seen: Observation, manifests: Manifests) -> Sequence[Edit]:
+def propose(address: Address, change: Change | None, seen: Observation, manifests: Manifests) -> Proposal:
     """The edits that make the manifests say what lives. Raises Refused."""
     desired, state = seen.desired.get(address), seen.context.snapshot.live.get(address)
-    if address.kind == "database" and address.name[0] not in _declared_databases(seen):
+    if address.kind == "database" and address.name[0] not in declared_databases(seen):
         desired = None  # only looked into
     if change is None:
         if desired is not None and desired.declared:
             raise Refused("it is as declared: there is nothing to adopt")
         if desired is not None and desired.state == state:
             raise Refused("it comes with something else (an extension, or its owner), and needs no manifest")
-    if state is None:
-        where = f" at {desired.source}" if desired is not None else ""
-        raise Refused(f"it does not exist: to say so, take it out of the manifest{where}")
     if change is not None and change.after is None and desired is not None and desired.declared:
         raise Refused(f"the manifest says `ensure: absent` at {desired.source}: change that by hand")
     capabilities, snapshot = seen.context.capabilities, seen.context.snapshot
     assert capabilities is not None
     live = live_cluster(address.target, {}, snapshot, capabilities.major, _elsewhere(seen))
+    case = Case(address, change, seen, manifests, live, state)
+    if state is None:
+        return gone(case)
     make = _MAKERS.get(address.kind)
     if make is None:
-        raise Refused(f"a {address.kind.replace('-', ' ')} can't be adopted yet: write it into the manifest by hand")
-    return make(_Case(address, change, seen, manifests, live, state))
+        raise Refused(f"a {address.kind.replace('-', ' ')} can't be adopted: write it into the manifest by hand")
+    return Proposal(make(case), case.secrets)
 
 
 def _elsewhere(seen: Observation) -> Outside:
@@ -116,11 +94,11 @@ def _elsewhere(seen: Observation) -> Outside:
     return Outside(databases=dict.fromkeys(found, "not declared"))
 
 
-def _role(case: _Case) -> list[Edit]:
+def _role(case: Case) -> list[Edit]:
     role, state = case.address.name[0], case.state
     assert isinstance(state, RoleState)
     if case.declared:
-        return _role_drift(case, _document(case, role))
+        return _role_drift(case, case.document(role))
     if role.startswith("pg_") or role == "postgres":
         raise Refused("PostgreSQL's own roles are not declared")
     if why := inexpressible(state):
@@ -134,7 +112,7 @@ def _role(case: _Case) -> list[Edit]:
     return [Edit(role_document(kind, role, spec, case.address.target, name_of(role)))]
 
 
-def _role_drift(case: _Case, located: Located[Any]) -> list[Edit]:
+def _role_drift(case: Case, located: Located[Any]) -> list[Edit]:
     assert case.change is not None
     edits = []
     for each in case.change.fields:
@@ -149,20 +127,9 @@ def _role_drift(case: _Case, located: Located[Any]) -> list[Edit]:
     return edits
 
 
-def _document(case: _Case, role: str) -> Located[Any]:
-    for located in case.seen.context.view.role_documents:
-        if located.document.role == role:
-            return located
-    if role in case.seen.context.view.people.by_role:
-        raise Refused(f"{show_name(role)} comes from a directory: change it there")
-    raise Refused(
-        f"no manifest declares {show_name(role)}: adopt {Address(case.address.target, 'role', (role,))} first"
-    )
-
-
-def _membership(case: _Case) -> list[Edit]:
+def _membership(case: Case) -> list[Edit]:
     group, member = case.address.name
-    located, state = _document(case, member), case.state
+    located, state = case.document(member), case.state
     assert isinstance(state, MembershipState)
     role = case.live.by_kind["role"].get((member,))
     entry = member_entry(group, state, bool(getattr(role, "inherit", True)))
@@ -174,11 +141,15 @@ def _membership(case: _Case) -> list[Edit]:
     return [item(located, ("spec", "memberOf"), entry)]
 
 
-def _privilege(case: _Case) -> list[Edit]:
+def _privilege(case: Case) -> list[Edit]:
     role = case.address.name[-1]
+    if role == PUBLIC and case.address.kind == "privilege":
+        return public_privilege(case)
     if role == PUBLIC:
-        raise Refused("what PUBLIC has is said under `public` of the database: see docs/privileges.md")
-    located = _document(case, role)
+        raise Refused(
+            "what PUBLIC gets in future is said under `public.future` of the database: see docs/privileges.md"
+        )
+    located = case.document(role)
     after = case.change.after if case.change is not None else None
     if isinstance(case.state, PrivilegeState):
         wanted = after.entries if isinstance(after, PrivilegeState) else {}
@@ -204,61 +175,44 @@ def _covering(held: Mapping[str, frozenset[str]], privilege: str) -> frozenset[s
 
 
 def _grants(
-    case: _Case, privileges: Mapping[tuple[str, ...], State], defaults: Mapping[tuple[str, ...], State]
+    case: Case, privileges: Mapping[tuple[str, ...], State], defaults: Mapping[tuple[str, ...], State]
 ) -> dict[str, list[Any]]:
     profiles = tuple(case.seen.context.view.profiles.items())
     inventory, major, databases = case.live.inventory, case.live.major, case.live.databases
     return LiveGrants(privileges, defaults, inventory, major, databases, profiles).by_role()
 
 
-def _setting(case: _Case) -> list[Edit]:
+def _setting(case: Case) -> list[Edit]:
     assert isinstance(case.state, SettingState)
     subjects = dict(zip(case.address.name[::2], case.address.name[1::2], strict=True))
     changed = case.change.fields if case.change is not None else ()
     if "role" in subjects:
-        located = _document(case, subjects["role"])
+        located = case.document(subjects["role"])
         place = ("databaseSettings", subjects["database"]) if "database" in subjects else ("settings",)
         path: tuple[str | int, ...] = ("spec", *place)
     else:
-        database = _database_of(case, subjects["database"])
+        database = case.database(subjects["database"])
         located, path = database.located, (*database.path, "settings")
-    if any(f.before is None for f in changed):
-        gone = ", ".join(f.name for f in changed if f.before is None)
-        raise Refused(f"{gone} is not set there: take it out of the manifest at {located.at(*path)} by hand")
-    return [key(located, (*path, f.name), f.before) for f in changed] or [key(located, path, dict(case.state.values))]
+    unset = [out(located, (*path, f.name)) for f in changed if f.before is None]
+    changes = [key(located, (*path, f.name), f.before) for f in changed if f.before is not None]
+    return [*changes, *unset] or [key(located, path, dict(case.state.values))]
 
 
-def _database_of(case: _Case, name: str) -> DeclaredDatabase:
-    if name not in _declared_databases(case.seen):
-        address = Address(case.address.target, "database", (name,))
-        raise Refused(f"no manifest declares database {show_name(name)}: adopt {address} first")
-    return _declared_databases(case.seen)[name]
-
-
-def _declared_databases(seen: Observation) -> dict[str, DeclaredDatabase]:
-    """Without those that are only looked into: they stand at a cluster's whole spec."""
-    cluster = seen.context.view.located
-    return {d.name: d for d in seen.context.view.databases if d.located is not cluster or len(d.path) > 1}
-
-
-def _database(case: _Case) -> list[Edit]:
+def _database(case: Case) -> list[Edit]:
     name, state = case.address.name[0], case.state
     assert isinstance(state, DatabaseState)
-    if name in _declared_databases(case.seen):
-        return _drift(case, _database_of(case, name).located, _database_of(case, name).path)
+    if name in case.databases:
+        return _drift(case, case.database(name).located, case.database(name).path)
     if name in case.seen.reading.live.failures:
         raise Refused(f"it could not be looked into: {case.seen.reading.live.failures[name]}")
-    secrets: Secrets = {}
     name_of = document_names()
     for taken in case.manifests.databases:
         name_of(taken)
-    entry = database_entry(case.live, name, state, secrets)
-    if secrets:
-        raise Refused(f"its user mappings need secrets of the settings first: {', '.join(sorted(secrets))}")
+    entry = database_entry(case.live, name, state, case.secrets)
     return [Edit(database_document(name, entry, case.address.target, name_of(name)))]
 
 
-def _drift(case: _Case, located: Located[Any], path: tuple[str | int, ...]) -> list[Edit]:
+def _drift(case: Case, located: Located[Any], path: tuple[str | int, ...]) -> list[Edit]:
     """Fields that a manifest has a key for."""
     fields = case.change.fields if case.change is not None else ()
     if unsaid := [f.name for f in fields if f.name not in _KEYS or f.before is None]:
@@ -267,20 +221,20 @@ def _drift(case: _Case, located: Located[Any], path: tuple[str | int, ...]) -> l
     return [key(located, (*path, _KEYS[f.name]), f.before) for f in fields]
 
 
-def _in_database(case: _Case) -> list[Edit]:
+def _in_database(case: Case) -> list[Edit]:
     database, name = case.address.name
-    found = _database_of(case, database)
+    found = case.database(database)
     listed, make = _IN_DATABASE[case.address.kind]
     return _listed(case, found.located, (*found.path, listed), make(name, case.state))
 
 
-def _in_cluster(case: _Case) -> list[Edit]:
+def _in_cluster(case: Case) -> list[Edit]:
     listed, make = _IN_CLUSTER[case.address.kind]
     located = case.seen.context.view.located
     return _listed(case, located, ("spec", listed), make(case.address.name[0], case.state))
 
 
-def _listed(case: _Case, located: Located[Any], path: tuple[str | int, ...], entry: Any) -> list[Edit]:
+def _listed(case: Case, located: Located[Any], path: tuple[str | int, ...], entry: Any) -> list[Edit]:
     if not case.declared:
         return [item(located, path, entry)]
     specs: Any = located.document
@@ -297,15 +251,15 @@ def _snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
 
 
-def _parameter(case: _Case) -> list[Edit]:
+def _parameter(case: Case) -> list[Edit]:
     name, located = case.address.name[0], case.seen.context.view.located
     assert isinstance(case.state, ParameterState)
     value = parameter_value(case.live.gucs.get(name), case.state) if case.state.by_system else None
     return [key(located, ("spec", "postgres", "parameters", name), value)]
 
 
-_MAKERS: Mapping[str, Callable[[_Case], list[Edit]]] = {
+_MAKERS: Mapping[str, Callable[[Case], list[Edit]]] = {
     "role": _role, "membership": _membership, "privilege": _privilege, "default-privilege": _privilege,
     "setting": _setting, "database": _database, "parameter": _parameter,
-    **dict.fromkeys(_IN_DATABASE, _in_database), **dict.fromkeys(_IN_CLUSTER, _in_cluster),
+    **MAKERS, **dict.fromkeys(_IN_DATABASE, _in_database), **dict.fromkeys(_IN_CLUSTER, _in_cluster),
 }  # fmt: skip

@@ -173,7 +173,15 @@ def database_document(database: str, entry: Document, cluster: str, name: str) -
 
 def _named_in_database(entry: Document) -> set[str]:
     """Every role that a database's entry names."""
-    lists = ("schemas", "publications", "eventTriggers", "foreignDataWrappers", "foreignServers", "ownership")
+    lists = (
+        "schemas",
+        "publications",
+        "subscriptions",
+        "eventTriggers",
+        "foreignDataWrappers",
+        "foreignServers",
+        "ownership",
+    )
     owners = {each.get("owner") for key in lists for each in entry.get(key, ())} | {entry.get("owner")}
     mapped = {m["role"] for server in entry.get("foreignServers", ()) for m in server.get("userMappings", ())}
     policies = (policy for table in entry.get("rowSecurity", ()) for policy in table.get("policies", ()))

@@ -25,18 +25,14 @@ from pgvillage.resources.postgres.row_security import RowSecurityState
 from pgvillage.resources.postgres.schema import SchemaState
 from pgvillage.resources.postgres.slot import SlotState
 from pgvillage.resources.postgres.sql import PUBLIC
-from pgvillage.resources.postgres.subscription import SubscriptionState
 from pgvillage.resources.postgres.tablespace import SETTINGS, TablespaceState
 from pgvillage.resources.postgres.user_mapping import UserMappingState
 from pgvillage.usecases.live_cluster import OURS, Document, LiveCluster
+from pgvillage.usecases.live_subscriptions import subscriptions
 
 S = TypeVar("S", bound=State)
 Secrets = dict[str, str]  # name of a secret of the settings -> what it is
 _OWN_TABLESPACES = ("pg_default", "pg_global")
-_SUBSCRIPTION = (
-    "its connection holds a password and is never read: declare it under `subscriptions`, with `connection: {host, "
-    "port, database, user}` exactly as it is and `password: {secret: NAME}`"
-)
 
 
 def tablespaces(live: LiveCluster) -> list[Document]:
@@ -57,11 +53,10 @@ def slots(live: LiveCluster) -> list[Document]:
 
 def objects(live: LiveCluster, database: str, secrets: Secrets) -> Document:
     """Everything in a database but roles' affairs, by the key that lists it; what is empty is left out."""
-    for name, _ in live.of("subscription", SubscriptionState, database):
-        live.left[f"subscription {show_name(name[1])} in {show_name(database)}"] = _SUBSCRIPTION
     found = {each.key: _listed(live, database, each) for each in _LISTS}
     found["foreignServers"] = _servers(live, database, secrets)
-    found["rowSecurity"] = _row_security(live, database)
+    found["rowSecurity"] = row_security(live, database)
+    found["subscriptions"] = subscriptions(live, database, secrets)
     return {key: entries for key, entries in found.items() if entries}
 
 
@@ -273,7 +268,7 @@ def _secret_name(*parts: str) -> str:
     return name.strip("-")[:120] or "secret"
 
 
-def _row_security(live: LiveCluster, database: str) -> list[Document]:
+def row_security(live: LiveCluster, database: str) -> list[Document]:
     """A table an entry, with its policies."""
     tables: dict[tuple[str, ...], Document] = {}
     for name, state in live.of("row-security", RowSecurityState, database):

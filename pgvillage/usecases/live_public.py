@@ -59,6 +59,20 @@ def _in_schemas(live: LiveCluster, database: str) -> Document:
     return dict(found)
 
 
+def said_of_public(live: LiveCluster, place: Place) -> tuple[tuple[str, ...], list[str]]:
+    """The keys under `public` for one place, and what PUBLIC has there. Raises ValueError where no key says it."""
+    object_class, _, schema = place
+    held = _held(live, place)
+    if object_class in ("database", "schema"):
+        return ("database",) if object_class == "database" else ("schemas", schema), sorted(held)
+    if object_class not in _CLASSES:
+        raise ValueError(f"`public` of a database has no word for a {object_class}")
+    names = live.inventory.names.get(place, frozenset()) - live.inventory.settled.get(place, frozenset())
+    if any(has & names and not has >= names for has in held.values()):
+        raise ValueError(f"PUBLIC there: {_some(held, names)}. GRANT or REVOKE it for the rest of the schema first")
+    return (f"{object_class}s", schema), sorted(privilege for privilege, has in held.items() if has & names)
+
+
 def _some(held: Mapping[str, frozenset[str]], names: Iterable[str]) -> str:
     total = len(set(names))
     words = [f"{privilege} on {len(has)} of {total}" for privilege, has in sorted(held.items())]

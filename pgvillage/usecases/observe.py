@@ -45,6 +45,8 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
 
     reading = await world.read(target, view, queries_of)  # type: ignore[arg-type]
     snapshot = _snapshot(world, found, view, reading)
+    if not view.survey:
+        reading = _without_rows(reading)
     secrets = await _secrets(world, view) if target.system is System.POSTGRES else SecretsFound()
     context = Context(
         view=view,
@@ -102,6 +104,12 @@ def _snapshot(world: World, found: Kinds, view: ClusterView, reading: Reading) -
         if "membership" in found:
             unread.append(Unread("membership", (group,), reason))
     return Snapshot(live, world.now(), reading.ledger, tuple(unread), inventory, tuple(findings))
+
+
+def _without_rows(reading: Reading) -> Reading:
+    """What was parsed is not needed twice: of ten thousand people the rows are a tenth of a plan's memory."""
+    databases: dict[str, dict[str, list[tuple[object, ...]]]] = {name: {} for name in reading.live.by_database}
+    return replace(reading, live=replace(reading.live, rows={}, by_database=databases))
 
 
 def _findings(

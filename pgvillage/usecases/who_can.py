@@ -61,7 +61,7 @@ def _only(failed: dict[str, PgVillageError]) -> PgVillageError | None:
     return next(iter(failed.values())) if len(failed) == 1 else None
 
 
-_DEPTH = ("database", "schema", "object", "function", "signature", "column")
+_DEPTH = ("database", "schema", "named", "object", "function", "signature", "column")
 
 
 def _closest(errors: Iterable[NotThere]) -> NotThere:
@@ -70,7 +70,7 @@ def _closest(errors: Iterable[NotThere]) -> NotThere:
 
 
 async def _ask(world: World, target: TargetId, view: ClusterView, question: Question) -> Answer:
-    looked_at = _only_database(view, question.database if question.schema else "")
+    looked_at = _only_database(view, question.database if question.inside else "")
 
     def queries_of(capabilities: Capabilities) -> Iterable[Query]:
         return list(object_queries(question, capabilities))

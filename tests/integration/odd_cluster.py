@@ -78,6 +78,12 @@ def _shop(major: int) -> Iterator[str]:
     yield from (f"ALTER TABLE tidy.t{n} OWNER TO own_b" for n in range(5))
     yield from (f'CREATE TABLE "Odd. Schema".{quoted(name)} (id int)' for name in ODD_NAMES)
     yield "CREATE TABLE shut.secret (tenant text, who name)"
+    yield "CREATE SCHEMA nearly"
+    for number in range(9):
+        yield f"CREATE TABLE nearly.t{number} ()"
+        yield f"ALTER TABLE nearly.t{number} OWNER TO own_a"
+    yield "CREATE TABLE nearly.stray ()"
+    yield "ALTER TABLE nearly.stray OWNER TO own_b"
     yield "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'elsewhere.example', dbname 'x')"
     yield "CREATE USER MAPPING FOR person_05 SERVER far OPTIONS (user 'them', password 'planted-remote-secret')"
     yield "CREATE USER MAPPING FOR PUBLIC SERVER far"
@@ -88,7 +94,8 @@ def _shop(major: int) -> Iterator[str]:
         yield "CREATE PUBLICATION filtered FOR TABLE app.t3 (id, note) WHERE (id > 10)"
         yield "CREATE PUBLICATION whole FOR TABLES IN SCHEMA tidy"
     yield (
-        "CREATE SUBSCRIPTION taken CONNECTION 'host=127.0.0.1 port=1 dbname=x password=planted-subscription-secret'"
+        "CREATE SUBSCRIPTION taken CONNECTION"
+        " 'host=127.0.0.1 port=1 dbname=x user=repl password=planted-subscription-secret'"
         " PUBLICATION p WITH (connect = false, slot_name = NONE)"
     )
     yield "CREATE FUNCTION app.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'"

@@ -119,10 +119,50 @@ def test_an_undeclared_database_is_looked_into(shop: EstateBuilder) -> None:
         ("execute", "orders.app.refnd(integer)", "refund(integer)"),
         ("select", 'orders."app', "is no name of an object"),
         ("select", "a.b.c.d.e", "has 5 parts"),
+        ("create", "tablspace:pg_default", "no class of objects tablspace; did you mean tablespace or"),
+        ("create", "tablespace:pg_defalt", "no tablespace pg_defalt; did you mean pg_default or"),
+        ("set", "work_men", "no parameter work_men; did you mean work_mem"),
+        ("usage", "language:orders.plpqsql", "no language plpqsql in database orders; did you mean plpgsql"),
+        ("usage", "foreign-server:orders.far", "no foreign server far in database orders; there is none"),
+        ("select", "large-object:orders.7", "no large object 7 in database orders"),
+        ("select", "large-object:orders.x", "is named by its number"),
+        ("select", "language:orders.plpgsql", "is a language, and there is no SELECT on those: there is USAGE"),
+        ("select", "sequence:orders.app.customers", "orders.app.customers is a table, not a sequence"),
     ],
 )
 def test_what_is_not_there(shop: EstateBuilder, privilege: str, name: str, words: str) -> None:
     assert words in run_here(shop, "who-can", privilege, name).done(EXIT_USAGE).err
+
+
+def test_what_no_schema_holds(shop: EstateBuilder, shared_postgres: PostgresServer) -> None:
+    shared_postgres.sql("GRANT SET ON PARAMETER work_mem, log_statement TO writers")
+    shared_postgres.sql("GRANT CREATE ON TABLESPACE pg_default TO writers")
+    shared_postgres.sql("SELECT lo_create(9001)", "GRANT SELECT ON LARGE OBJECT 9001 TO audit", database="orders")
+    try:
+        out = run_here(shop, "who-can", "set", "work_mem").done().out
+        assert "who can SET on parameter work_mem" in out
+        assert "every role may SET it in its own session" in out
+        found = document(shop, "access.json", "who-can", "SET", "parameter:log_statement")
+        assert (found["class"], found["object"]) == ("parameter", "parameter:log_statement")
+        assert (found["can"], found["after_set_role"]) == (["etl", "postgres", "writers"], ["batch"])
+        assert found["notes"] == found["hindered"] == []
+        on_space = document(shop, "access.json", "who-can", "create", "tablespace:pg_default")
+        assert on_space["can"] == ["etl", "postgres", "writers"]
+        large = document(shop, "access.json", "who-can", "select", "large-object:orders.9001")
+        assert large["can"] == ["audit", "postgres"]
+        assert {each["by"]: each["roles"] for each in large["hindered"]}["no-connect"] == ["audit"]
+        assert (
+            "to open it for writing takes SELECT too"
+            in run_here(shop, "who-can", "update", "large-object:orders.9001").done().out
+        )
+        etl = run_here(shop, "explain", "role", "etl").done().out
+        lines = [" ".join(line.split()) for line in etl.splitlines()]
+        assert "SET on all 2 parameters (through writers)" in lines
+        assert "CREATE on tablespace pg_default (through writers)" in lines
+    finally:
+        shared_postgres.sql("REVOKE ALL ON PARAMETER work_mem, log_statement FROM writers")
+        shared_postgres.sql("REVOKE ALL ON TABLESPACE pg_default FROM writers")
+        shared_postgres.sql("SELECT lo_unlink(9001)", database="orders")
 
 
 def test_explain_role(shop: EstateBuilder) -> None:

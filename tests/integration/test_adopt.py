@@ -32,11 +32,12 @@ def estate(odd: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Pat
     ran = run(folder, "init", "--from-live", dsn, "--name", "odd", PGPASSWORD=odd.password).done()
     assert "no changes" in ran.out
     for words in (
-        "subscription taken", "replication slot stolon_ab12", "owners in schema app", "role never",
+        "replication slot stolon_ab12", "owners in schema app", "role never",
         "PUBLIC on functions",
     ):  # fmt: skip
         assert f"left outside the estate: {words}" in ran.out
     assert "in the environment as FAR_PERSON_05_PASSWORD" in ran.out
+    assert "password of subscription taken" in ran.out
     commit(folder / "estate")
     return folder
 
@@ -44,8 +45,16 @@ def estate(odd: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_the_plan_is_empty(odd: PostgresServer, estate: Path) -> None:
     plan = run(estate, "plan", "--detailed-exitcode", PGPASSWORD=odd.password).done()
     assert "no changes" in plan.out
-    told = run(estate, "plan", "--detailed-exitcode", PGPASSWORD=odd.password, FAR_PERSON_05_PASSWORD=SECRETS[0])
+    told = run(
+        estate,
+        "plan",
+        "--detailed-exitcode",
+        PGPASSWORD=odd.password,
+        FAR_PERSON_05_PASSWORD=SECRETS[0],
+        ODD_SHOP_TAKEN_PASSWORD=SECRETS[1],
+    )
     assert "not available" not in told.done().out
+    assert "no changes" in told.out
     texts = "".join(p.read_text(errors="replace") for p in estate.rglob("*") if p.is_file())
     assert not [secret for secret in (*SECRETS, odd.password) if secret in texts]
 
@@ -56,6 +65,8 @@ def test_the_manifests_are_grouped(odd: PostgresServer, estate: Path) -> None:
     assert "tables-select-insert-update:" in (estate / "estate/estate.yaml").read_text()
     shop = (estate / "estate/databases/odd-shop.yaml").read_text()
     assert "{owner: own_b, schemas: [tidy]}" in shop
+    assert "{owner: own_a, schemas: [nearly], except: [stray]}" in shop
+    assert "user: repl" in shop
     assert "A database of cluster odd" in shop.splitlines()[1]
 
 
@@ -106,7 +117,6 @@ def test_what_can_not_be_said_is_refused(odd: PostgresServer, estate: Path) -> N
     password = {"PGPASSWORD": odd.password}
     assert "the nearest are" in run(estate, "adopt", "odd/role/person_1", **password).done(EXIT_USAGE).err
     for address, words in (
-        (f"odd/subscription/{SHOP}.taken", "a subscription can't be adopted yet"),
         ("odd/role/postgres", "PostgreSQL's own roles"),
         ("odd/role/never", "no date that a manifest can have"),
         (f"odd/privilege/table.{SHOP}.tidy.public", "it is as declared"),
@@ -114,9 +124,48 @@ def test_what_can_not_be_said_is_refused(odd: PostgresServer, estate: Path) -> N
         ran = run(estate, "adopt", address, **password).done(EXIT_ERROR)
         assert words in ran.out
         assert "+++" not in ran.out
-    odd.sql("REVOKE team_4 FROM person_04")
-    gone = run(estate, "adopt", "odd/membership/team_4.person_04", **password).done(EXIT_ERROR)
-    assert "it does not exist: to say so, take it out of the manifest at users.yaml:" in gone.out
+
+
+ADOPTED_LATE = [
+    f"odd/privilege/schema.{SHOP}.late.public", f"odd/privilege/table.{SHOP}.nearly.public",
+    f"odd/policy/{SHOP}.shut.secret.more", f"odd/policy/{SHOP}.shut.secret.mine", f"odd/row-security/{SHOP}.app.t9",
+    f"odd/row-security/{SHOP}.app.t10", f"odd/policy/{SHOP}.app.t10.fresh",
+    f"odd/ownership/{SHOP}.tidy.own_b", f"odd/user-mapping/{SHOP}.far.person_06", f"odd/subscription/{SHOP}.second",
+    f"odd/subscription/{SHOP}.taken", "odd/membership/team_4.person_04", f"odd/publication/{SHOP}.parts",
+    f"odd/policy/{SHOP}.app.t9.asleep", "odd/setting/role.person_13", f"odd/user-mapping/{SHOP}.far.public",
+    "odd/role/person_20",
+]  # fmt: skip
+
+
+def test_what_hangs_on_tables_and_what_is_gone_is_adopted(odd: PostgresServer, estate: Path) -> None:
+    password = {"PGPASSWORD": odd.password}
+    odd.sql("REVOKE team_4 FROM person_04", "ALTER ROLE person_13 RESET jit", database="Odd. Shop")
+    odd.sql(
+        "GRANT USAGE ON SCHEMA late TO PUBLIC", "GRANT SELECT ON ALL TABLES IN SCHEMA nearly TO PUBLIC",
+        "CREATE POLICY more ON shut.secret FOR INSERT WITH CHECK (tenant = 'x')",
+        "ALTER POLICY mine ON shut.secret TO team_3", "ALTER TABLE app.t9 ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE app.t10 ENABLE ROW LEVEL SECURITY", "CREATE POLICY fresh ON app.t10 USING (id > 1)",
+        "CREATE TABLE tidy.foreigner ()", "CREATE USER MAPPING FOR person_06 SERVER far OPTIONS (password 'planted-x')",
+        "CREATE SUBSCRIPTION second CONNECTION 'dbname=y host = ''a b'' user=u password=planted-y connect_timeout=9'"
+        " PUBLICATION q WITH (connect = false, slot_name = NONE)",
+        "ALTER SUBSCRIPTION taken SET PUBLICATION p2 WITH (refresh = false)",
+        "DROP PUBLICATION parts", "DROP POLICY asleep ON app.t9", "DROP USER MAPPING FOR PUBLIC SERVER far",
+        "REASSIGN OWNED BY person_20 TO own_a", "DROP OWNED BY person_20", "DROP ROLE person_20",
+        database="Odd. Shop",
+    )  # fmt: skip
+    shown = run(estate, "adopt", *ADOPTED_LATE, "--write", **password).done()
+    assert "planted" not in shown.out
+    assert "it says `ensure: absent` now" in shown.out
+    settings = estate / "pgvillage.yaml"
+    text = settings.read_text()
+    for secret in ("Odd-Shop-second-password", "far-person-06-password"):
+        assert f"to fill in: secret '{secret}' in `secrets` of the settings" in shown.out
+        text = text.replace("secrets:\n", f"secrets:\n  {secret}: {{env: {secret.upper().replace('-', '_')}}}\n", 1)
+    settings.write_text(text)
+    commit_more(estate)
+    told = {"ODD_SHOP_SECOND_PASSWORD": "planted-y", "FAR_PERSON_06_PASSWORD": "planted-x"}
+    left = run(estate, "plan", "-o", "json", **password, **told).done().changes
+    assert not set(left) & set(ADOPTED_LATE)
 
 
 def test_a_lesser_account_says_what_it_did_not_see(odd: PostgresServer, tmp_path: Path) -> None:

@@ -91,6 +91,13 @@ def test_an_end_that_is_not_past_hinders_nobody(text: str) -> None:
         ('a."b\\"c".d."e f"', Question("SELECT", "a", 'b"c', "d", "e f")),
         ("a.b.f(integer, text[])", Question("SELECT", "a", "b", signature="f(integer, text[])")),
         ('a."b.c"."F (x)"(app.kind)', Question("SELECT", "a", "b.c", signature='"F (x)"(app.kind)')),
+        ("tablespace:fast", Question("SELECT", "", name="fast", object_class="tablespace")),
+        ("parameter:DateStyle", Question("SELECT", "", name="datestyle", object_class="parameter")),
+        ("parameter:my.odd", Question("SELECT", "", name="my.odd", object_class="parameter")),
+        ('server:a."f:1"', Question("SELECT", "a", name="f:1", object_class="foreignServer")),
+        ("large_object:a.16423", Question("SELECT", "a", name="16423", object_class="largeObject")),
+        ("view:a.b.c", Question("SELECT", "a", "b", "c", object_class="table")),
+        ('"a:b"', Question("SELECT", "a:b")),
     ],
 )
 def test_questions(text: str, question: Question) -> None:
@@ -98,7 +105,24 @@ def test_questions(text: str, question: Question) -> None:
     assert parse_question("select", question.label) == question
 
 
-@pytest.mark.parametrize("text", ["", ".", "a..b", 'a."b', "a.b.c.d.e", "a.f(integer)", "a.b.f(integer"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ".",
+        "a..b",
+        'a."b',
+        "a.b.c.d.e",
+        "a.f(integer)",
+        "a.b.f(integer",
+        "tabel:a.b.c",
+        "table:a.b",
+        "function:a.b.c",
+        "language:plpgsql",
+        "large-object:a.4294967296",
+        "parameter:",
+    ],
+)
 def test_what_is_no_name(text: str) -> None:
     with pytest.raises(UsageError):
         parse_question("select", text)
@@ -150,9 +174,9 @@ def account(role: str) -> RoleAccount:
     seen = case.seen
     assert seen.context.capabilities is not None
     view, snapshot = seen.context.view, seen.context.snapshot
-    return account_of(
-        role, Look(view, snapshot, seen.reading.live, seen.context.capabilities, seen.desired, case.plan.changes)
-    )
+    # an observation keeps its rows only in a survey
+    live = case.answer([q for kind in seen.kinds.values() for q in kind.queries(case.capabilities, view)])
+    return account_of(role, Look(view, snapshot, live, seen.context.capabilities, seen.desired, case.plan.changes))
 
 
 def said(found: RoleAccount) -> dict[str, list[str]]:

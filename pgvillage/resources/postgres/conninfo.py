@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pgvillage.core.secret import Secret, SecretRef
 from pgvillage.core.step import SecretText
 from pgvillage.estate.manifest.replication import SubscribedServer
 from pgvillage.resources.postgres.sql import literal
+
+_USUAL = ("port", "5432")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class ConnInfo:
 
     text: str
     secret: SecretRef | None
+    pairs: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, server: SubscribedServer, secret: SecretRef | None) -> ConnInfo:
@@ -24,15 +28,16 @@ class ConnInfo:
         pairs |= {"sslmode": server.sslmode} if server.sslmode else {}
         pairs |= dict(sorted(server.options.items()))
         text = " ".join(f"{name}={_quoted(value)}" for name, value in pairs.items())
-        return cls(text, secret)
+        return cls(text, secret, pairs)
 
     def __str__(self) -> str:
         return f"{self.text} password={self.secret}" if self.secret else self.text
 
     def hashed(self, secret: Secret | None) -> str:
-        """SHA-256 of what the server keeps, in hex."""
-        text = f"{self._before}{_quoted(secret.reveal())}" if secret else self.text
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 in hex of all settings by name, as the server is asked for it; the usual port is not among them."""
+        pairs = {**self.pairs, **({"password": secret.reveal()} if secret else {})}
+        words = (f"{name}={_quoted(pairs[name])}" for name in sorted(pairs) if (name, pairs[name]) != _USUAL)
+        return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
     def place(self) -> str | SecretText:
         """For a statement: the literal, or a place for it."""

@@ -69,7 +69,8 @@ GROUP BY 1, 2, 3, 4, 5
 # Of all schemas, for writing manifests of what is there.
 _SURVEY = f"""
 WITH {_OBJECTS}
-SELECT n.nspname, x.class, o.rolname, pg_catalog.count(*)
+SELECT n.nspname, x.class, o.rolname, pg_catalog.count(*),
+       CASE WHEN pg_catalog.count(*) <= 10 THEN pg_catalog.array_agg(DISTINCT x.name::text) END
 FROM objects x JOIN pg_catalog.pg_namespace n ON n.oid = x.space JOIN pg_catalog.pg_roles o ON o.oid = x.owner
 WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgvillage')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
@@ -95,6 +96,7 @@ class Owners(NamedTuple):
 
     strangers: Mapping[Address, Mapping[str, list[Owned]]]
     counts: Mapping[tuple[str, str], Mapping[str, Mapping[str, int]]]
+    few: Mapping[tuple[str, str, str, str], list[str]] = {}  # names by database, schema, class and owner: ten at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Ownership(Kind):
                 if current is not None:
                     strangers.setdefault(current, []).extend(Owned(word, *each) for each in objects)
         states = {address: OwnershipState(_shown(strangers)) for address, strangers in found.items()}
-        return Parsed(states, inventory=Owners(found, _counts(live)))
+        return Parsed(states, inventory=Owners(found, _counts(live), _few(live)))
 
     def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
         yield Unread(self.name, (database,), reason)
@@ -192,9 +194,18 @@ def _rules(view: ClusterView) -> Iterable[tuple[str, int, OwnershipSpec]]:
 def _counts(live: Live) -> dict[tuple[str, str], dict[str, dict[str, int]]]:
     found: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
     for database, rows in live.by_database.items():
-        for schema, each, owner, count in rows.get(_COUNTS, ()):
+        for schema, each, owner, count, _ in rows.get(_COUNTS, ()):
             found.setdefault((database, schema), {}).setdefault(each, {})[owner] = count
     return found
+
+
+def _few(live: Live) -> dict[tuple[str, str, str, str], list[str]]:
+    return {
+        (database, schema, each, owner): sorted(names)
+        for database, rows in live.by_database.items()
+        for schema, each, owner, _, names in rows.get(_COUNTS, ())
+        if names is not None
+    }
 
 
 def _shown(strangers: Mapping[str, list[Owned]]) -> dict[str, frozenset[str]]:

@@ -25,14 +25,27 @@ ORDER = 90
 UNKNOWN = "unknown"
 DECLARED = "as declared"
 
-# The connection holds a password in clear: only a hash of it ever leaves the server.
-_HASH = "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(s.subconninfo, 'UTF8')), 'hex')"
+# The connection holds a password in clear: only a hash of it ever leaves the server, of its settings in their order.
+# A URI is hashed as it is.
+_URI = "s.subconninfo ~ '^postgres(ql)?://'"
+_PAIRS = r"""pg_catalog.regexp_matches(s.subconninfo,
+         $re$([a-z_]+)[[:space:]]*=[[:space:]]*('(?:[^'\\]|\\.)*'|(?:[^[:space:]\\]|\\.)*)$re$, 'g') AS p(pair)"""
+_VALUE = r"""pg_catalog.regexp_replace(
+         pg_catalog.regexp_replace(pair[2], $re$^'(.*)'$$re$, $re$\1$re$), $re$\\(.)$re$, $re$\1$re$, 'g')"""
+_HASH = rf"""pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(CASE WHEN {_URI} THEN s.subconninfo ELSE
+       (SELECT pg_catalog.string_agg(k || $q$='$q$ || pg_catalog.replace(
+                 pg_catalog.replace(v, $q$\$q$, $q$\\$q$), $q$'$q$, $q$\'$q$) || $q$'$q$, ' ' ORDER BY k COLLATE "C")
+        FROM (SELECT pair[1] AS k, {_VALUE} AS v FROM {_PAIRS}) x
+        WHERE (k, v) <> ('port', '5432')) END, 'UTF8')), 'hex')"""
+# Where it goes, without what could be a secret: for writing manifests of what is there.
+_PLACE = rf"""CASE WHEN NOT {_URI} THEN (SELECT pg_catalog.array_agg(ARRAY[pair[1],
+         CASE WHEN pair[1] ~ 'pass|secret|key' THEN '' ELSE {_VALUE} END]) FROM {_PAIRS}) END"""
 _COMMENT = (
     "(SELECT d.description FROM pg_catalog.pg_description d WHERE d.objoid = s.oid"
     " AND d.classoid = 'pg_catalog.pg_subscription'::pg_catalog.regclass)"
 )
 _SQL = """
-SELECT s.subname, o.rolname, {hash}, s.subenabled, s.subslotname, s.subpublications, {comment}, {options}
+SELECT s.subname, o.rolname, {hash}, s.subenabled, s.subslotname, s.subpublications, {comment}, {options}, {place}
 FROM pg_catalog.pg_subscription s
 JOIN pg_catalog.pg_roles o ON o.oid = s.subowner
 WHERE s.subdbid = (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname = pg_catalog.current_database())
@@ -56,7 +69,7 @@ class SubscriptionState(State):
     """`connection` is a word about it and never the thing itself; the fields of CONTEXT say how to make it."""
 
     SENSITIVE: ClassVar[frozenset[str]] = frozenset({"connection"})
-    CONTEXT: ClassVar[frozenset[str]] = frozenset({"conninfo", "create_slot", "copy_data"})
+    CONTEXT: ClassVar[frozenset[str]] = frozenset({"conninfo", "create_slot", "copy_data", "place"})
 
     owner: str | Unmanaged | None = None
     connection: str = DECLARED
@@ -76,6 +89,7 @@ class SubscriptionState(State):
     conninfo: ConnInfo | None = None
     create_slot: bool = True
     copy_data: bool = True
+    place: tuple[tuple[str, str], ...] = ()
 
 
 class Subscription(DatabaseObject):
@@ -87,7 +101,7 @@ class Subscription(DatabaseObject):
 
     def queries(self, capabilities: Capabilities, view: ClusterView) -> Iterable[Query]:
         if self.is_declared(view):
-            yield Query(self.name, _sql(capabilities), each_database=True)
+            yield Query(self.name, _sql(capabilities, survey=view.survey), each_database=True)
 
     def parse(self, live: Live) -> Parsed:
         states: dict[Address, State] = {}
@@ -141,6 +155,7 @@ def _state(spec: SubscriptionSpec) -> SubscriptionState:
     secret = SecretRef(spec.password.secret) if spec.password else None
     conninfo = ConnInfo.of(spec.connection, secret)
     options: dict[str, Any] = {name: getattr(spec, name) for name in ("slot_name", *_COLUMNS)}
+    said: dict[str, Any] = {name: UNMANAGED if value is None else value for name, value in options.items()}
     return SubscriptionState(
         owner=UNMANAGED if spec.owner is None else spec.owner,
         connection=str(conninfo),
@@ -150,17 +165,18 @@ def _state(spec: SubscriptionSpec) -> SubscriptionState:
         conninfo=conninfo,
         create_slot=spec.create_slot,
         copy_data=spec.copy_data,
-        **{name: UNMANAGED if value is None else value for name, value in options.items()},
+        **said,
     )
 
 
-def _sql(capabilities: Capabilities) -> str:
+def _sql(capabilities: Capabilities, *, survey: bool) -> str:
     lesser, major = not capabilities.superuser, capabilities.major
     columns = {name: sql if major >= SINCE[name] else "NULL" for name, sql in _COLUMNS.items()}
     if lesser and major < 14:  # before 14 only superusers may read these
         columns["synchronous_commit"] = "NULL"
     return _SQL.format(
         hash="NULL" if lesser else _HASH,
+        place=_PLACE if survey and not lesser else "NULL::text[]",
         comment="NULL" if lesser and major < 14 else _COMMENT,
         options=", ".join(columns.values()),
     )
@@ -168,7 +184,8 @@ def _sql(capabilities: Capabilities) -> str:
 
 def _live_state(owner: str, connection: str | None, rest: Sequence[Any]) -> SubscriptionState:
     enabled, slot, publications, comment, *values = rest
-    options = dict(zip(_COLUMNS, values, strict=True))
+    place = values[len(_COLUMNS)] if len(values) > len(_COLUMNS) else None
+    options: dict[str, Any] = dict(zip(_COLUMNS, values, strict=False))
     if options["streaming"] is not None:
         options["streaming"] = _STREAMING[options["streaming"][0]]
     return SubscriptionState(
@@ -178,6 +195,7 @@ def _live_state(owner: str, connection: str | None, rest: Sequence[Any]) -> Subs
         enabled=enabled,
         slot_name=slot or "none",
         comment=comment,
+        place=tuple((key, value) for key, value in place or ()),
         **options,
     )
 
