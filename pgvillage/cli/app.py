@@ -17,6 +17,7 @@ from pgvillage.cli import (
     explain,
     import_,
     init,
+    password_hash,
     plan,
     schema,
     serve,
@@ -45,6 +46,7 @@ app.command("adopt")(adopt.command)
 app.command("who-can")(who_can.command)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
+app.command("password-hash")(password_hash.command)
 app.command("directory")(directory.command)
 app.command("demo")(demo.command)
 

@@ -25,6 +25,7 @@ from pgvillage.settings.common import (
     TlsFiles,
     Vault,
 )
+from pgvillage.settings.dashboard import DashboardSettings
 from pgvillage.settings.directory import Directory, Domain, LdapBind, MemberAttribute, address_and_port
 from pgvillage.settings.serve import Replicas, Retention, Serve
 
@@ -35,6 +36,7 @@ __all__ = [
     "ClientCertificate",
     "CorrectMode",
     "Credential",
+    "DashboardSettings",
     "Directory",
     "Domain",
     "Etcd",
@@ -160,6 +162,7 @@ class Settings(Section):
     parallel: int = Field(8, ge=1, le=256, description="Targets read or written at a time.")
     state: Path | None = Field(None, description="Folder for the repository's cache and the daemon's memory.")
     serve: Serve = Serve()
+    dashboard: DashboardSettings = DashboardSettings()
 
     @model_validator(mode="after")
     def _bind_sources(self) -> Settings:

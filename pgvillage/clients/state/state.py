@@ -11,7 +11,9 @@ from pgvillage.clients.state.database import open_postgres, open_sqlite
 from pgvillage.clients.state.decisions import Decisions
 from pgvillage.clients.state.events import Events
 from pgvillage.clients.state.history import History
+from pgvillage.clients.state.sessions import Sessions
 from pgvillage.clients.state.statuses import Statuses
+from pgvillage.clients.state.views import Views
 
 
 class State:
@@ -44,3 +46,11 @@ class State:
     @cached_property
     def events(self) -> Events:
         return Events(self.engine)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        return Sessions(self.engine)
+
+    @cached_property
+    def views(self) -> Views:
+        return Views(self.engine)
