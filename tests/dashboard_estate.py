@@ -11,6 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Table
+
+from pgvillage.clients.state import tables
+from pgvillage.clients.state.rows import as_row
 from pgvillage.clients.state.state import State
 from pgvillage.core.address import Address
 from pgvillage.core.history import AuditEntry, DriftRecord, Event, Message, PlanRecord, RunRecord
@@ -54,10 +58,7 @@ def fill(state: State, now: datetime, count: int = 1_000) -> None:
     chance = random.Random(5)  # the same estate each time
     with state.engine.begin() as connection:
         rows = [_status(number, now, chance) for number in range(count)]
-        from pgvillage.clients.state.rows import as_row
-        from pgvillage.clients.state.tables import status
-
-        connection.execute(status.insert(), [as_row(row, "suspension") for row in rows])
+        connection.execute(tables.status.insert(), [as_row(row, "suspension") for row in rows])
     state.decisions.suspend("crm-021", Suspension("dana", "migrating to new disks", now - timedelta(hours=3)))
     _plans(state, now)
     _drifts(state, now)
@@ -117,17 +118,26 @@ def _plans(state: State, now: datetime) -> None:
     state.history.put_plan(
         PlanRecord(DRIFTED, digest_of(11), REVISIONS[0], now - timedelta(days=3), small, SUBJECTS[0])
     )
+    plans, runs = [], []
     for index, revision in enumerate(REVISIONS):
         for number in range(40):
             target, digest = f"{_APPS[number % 10]}-{number // 10:03}", digest_of(1000 * (index + 1) + number)
             at = now - timedelta(hours=9 * index + 1, minutes=number)
             document = plan_document(target, [], [], [])
-            state.history.put_plan(PlanRecord(target, digest, revision, at, document, SUBJECTS[index]))
+            plans.append(PlanRecord(target, digest, revision, at, document, SUBJECTS[index]))
             outcome = "failed" if number == 3 else "done" if number % 9 else "blocked by policy"
             error = "role old_3: cannot be dropped because some objects depend on it" if outcome == "failed" else ""
             run = RunRecord(f"{index}-{number}", target, digest, revision, at, "reconciler-0",
                             at + timedelta(seconds=4), outcome, number % 5, 0, error)  # fmt: skip
-            state.history.begin_run(run)
+            runs.append(run)
+    _store(state, tables.plan, plans)
+    _store(state, tables.run, runs)
+
+
+def _store(state: State, table: Table, records: list[Any]) -> None:
+    """At once: a thousand small transactions would take longer than the tests."""
+    with state.engine.begin() as connection:
+        connection.execute(table.insert(), [as_row(record) for record in records])
 
 
 def _drift_document(target: str, name: str, risk: str, held: str | None = None) -> Any:
@@ -138,6 +148,7 @@ def _drift_document(target: str, name: str, risk: str, held: str | None = None) 
 
 
 def _drifts(state: State, now: datetime) -> None:
+    records = []
     risks = ("change", "access", "restart", "drop", "loss", "additive")
     for number in range(60):
         target = (BLOCKED, DRIFTED, "crm-021", "mail-007", "shop-017")[number % 5]
@@ -147,29 +158,25 @@ def _drifts(state: State, now: datetime) -> None:
         document = _drift_document(target, name, risk, held)
         at = now - timedelta(hours=number, minutes=7)
         record = DriftRecord(target, document["address"], f"f{number}", at, now, risk, document)
-        with state.engine.begin() as connection:
-            from pgvillage.clients.state.rows import as_row
-            from pgvillage.clients.state.tables import drift
-
-            connection.execute(drift.insert().values(as_row(record)))
+        records.append(record)
+    _store(state, tables.drift, records)
 
 
 def _happenings(state: State, now: datetime) -> None:
     said = (("DriftFound", "3 changes by hand", "warning"), ("Applied", "2 changes", "info"),
             ("Blocked", f"limit-drop {SCRIPT}", "error"))  # fmt: skip
+    events = []
     for number in range(30):
         reason, message, severity = said[number % 3]
         target = (BLOCKED, DRIFTED)[number % 2]
         at = now - timedelta(minutes=60 - number)
-        state.events.add(Event(at, target, reason, message, severity, REVISIONS[0]))
+        events.append(Event(at, target, reason, message, severity, REVISIONS[0]))
+    _store(state, tables.event, events)
     state.decisions.note(AuditEntry(now - timedelta(hours=3), "dana", "suspend", "crm-021", "disks", "10.0.0.9"))
     message = Message("dba", "k", "t", {}, now - timedelta(minutes=12), now, 4, "the server answered 503")
+    _store(state, tables.outbox, [message])
     with state.engine.begin() as connection:
-        from pgvillage.clients.state.rows import as_row
-        from pgvillage.clients.state.tables import delivery, outbox
-
-        connection.execute(outbox.insert().values(as_row(message)))
-        connection.execute(delivery.insert().values(hook="gitlab", delivery="1", at=now - timedelta(minutes=9)))
+        connection.execute(tables.delivery.insert().values(hook="gitlab", delivery="1", at=now - timedelta(minutes=9)))
 
 
 def main() -> None:

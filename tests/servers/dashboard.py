@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,10 +34,14 @@ class Served:
     woken: list[str] = field(default_factory=list)
 
 
+@functools.cache
+def _hash() -> str:
+    return hash_password(PASSWORD)
+
+
 def settings_of(folder: Path, port: int, **dashboard: Any) -> Settings:
     hash_file = folder / "password-hash"
-    if not hash_file.exists():
-        hash_file.write_text(hash_password(PASSWORD) + "\n")
+    hash_file.write_text(_hash())
     users = [{"name": n, "role": n, "password": {"file": str(hash_file)}} for n in ("viewer", "approver", "admin")]
     serve = {"listen": f"127.0.0.1:{port}", **dashboard.pop("serve", {})}
     return Settings.model_validate(

@@ -94,8 +94,9 @@ class Views:
         counted = counted.where(waiting).group_by(outbox.c.channel).order_by(outbox.c.channel)
         said = select(outbox.c.channel, outbox.c.error).where(waiting, outbox.c.error != "").order_by(outbox.c.id)
         with self._engine.connect() as connection:
-            errors = {channel: error for channel, error in connection.execute(said.limit(1_000))}
-            return [Undelivered(*row[:4], errors.get(row[0], "")) for row in connection.execute(counted)]
+            errors = {row.channel: row.error for row in connection.execute(said.limit(1_000))}
+            rows = connection.execute(counted).all()
+        return [Undelivered(name, n, oldest, tries, errors.get(name, "")) for name, n, oldest, tries in rows]
 
     def hooks(self) -> list[tuple[str, int, datetime]]:
         """Deliveries taken of each webhook, and the last one's time."""

@@ -11,14 +11,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pgvillage.access.question import PRIVILEGES
+from pgvillage.access.who_can import Answers
 from pgvillage.core.errors import PgVillageError
-from pgvillage.daemon.dashboard.board import Board
+from pgvillage.daemon.dashboard.board import AskAccess, Board
 from pgvillage.daemon.dashboard.render import shown
 from pgvillage.daemon.dashboard.visitors import Visitor
 from pgvillage.report.access_json import answers_document
+from pgvillage.usecases.estate import Scope
+from pgvillage.usecases.who_can import who_can
+from pgvillage.usecases.world import World
 
-_SECONDS = 30
+_SECONDS = 30.0
 _LONGEST = 500
+
+
+def asked_live(world: World) -> AskAccess:
+    """Questions to the clusters themselves, as `pgvillage who-can` asks them."""
+
+    async def ask(target: str, privilege: str, name: str) -> Answers:
+        return await who_can(world, Scope((target,)), privilege, name)
+
+    return ask
 
 
 async def access(board: Board, request: Request, visitor: Visitor) -> Response:
@@ -43,7 +56,7 @@ async def _answered(board: Board, visitor: Visitor, asked: Mapping[str, str]) ->
         async with asyncio.timeout(_SECONDS), board.reading:
             found = await board.ask_access(asked["target"], asked["privilege"] or "select", asked["object"])
     except TimeoutError:
-        return {"trouble": f"{asked['target']} did not answer within {_SECONDS} seconds.", "code": 503}
+        return {"trouble": f"{asked['target']} did not answer within {_SECONDS:.0f} seconds.", "code": 503}
     except PgVillageError as error:
         return {"trouble": str(error), "code": 400}
     return {"answers": answers_document(found)}

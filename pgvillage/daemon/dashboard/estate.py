@@ -35,7 +35,7 @@ async def estate_rows(board: Board, request: Request, visitor: Visitor) -> Respo
     rows = rows_of(await board.ask(board.state.statuses.all), board.now())
     some = [row for row in rows if row[0].target in only]
     facts = {"rows": some, "every": rows, "counts": counts_of(rows), "searched": searched, "wanted": Wanted()}
-    return HTMLResponse(render(board, request, visitor, "estate_rows.html", **facts))
+    return HTMLResponse(await board.ask(render, board, request, visitor, "estate_rows.html", **facts))
 
 
 def _wanted(request: Request) -> Wanted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -109,7 +108,7 @@ def deed(board: Board, done: Deed) -> Callable[[Request], Awaitable[Response]]:
             return failure(board, request, visitor, 401, "You are not signed in, or no longer: sign in and try again.")
         try:
             form = await form_of(request)
-            _check_token(form, visitor.session.csrf)
+            _check_token(form, visitor)
             return await done(board, request, visitor, form)
         except NotAllowed as error:
             return failure(board, request, visitor, 403, f"Not allowed: {error}.")
@@ -121,8 +120,8 @@ def deed(board: Board, done: Deed) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-def _check_token(form: Form, token: str) -> None:
-    if not hmac.compare_digest(form.get("csrf", "").encode(), token.encode()):
+def _check_token(form: Form, visitor: Visitor) -> None:
+    if not visitor.sent(form.get("csrf", "")):
         raise HTTPException(403, "This form is not of your session. Go back, load the page again, and retry.")
 
 

@@ -18,6 +18,7 @@ log = structlog.get_logger("pgvillage.dashboard")
 _EVERY = 1.0
 _QUEUE = 200  # events that a slow client may be behind
 _MOST = 200  # clients
+_MOST_OF_ONE = 30  # of them from one address: a team behind one proxy that is not trusted
 _MISSED = 500  # more than that and the page is loaded anew
 _BEAT = 15.0
 _SLOW = 20.0  # seconds that one write may take
@@ -28,26 +29,26 @@ class Feed:
 
     def __init__(self, events: Events, every: float = _EVERY) -> None:
         self._events, self._every = events, every
-        self._clients: set[asyncio.Queue[Event | None]] = set()
+        self._clients: dict[asyncio.Queue[Event | None], str] = {}
         self._poller: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._clients)
 
-    @property
-    def full(self) -> bool:
-        return len(self._clients) >= _MOST
+    def full(self, address: str) -> bool:
+        mine = sum(each == address for each in self._clients.values())
+        return len(self._clients) >= _MOST or mine >= _MOST_OF_ONE
 
-    def join(self) -> asyncio.Queue[Event | None]:
+    def join(self, address: str) -> asyncio.Queue[Event | None]:
         """What comes from now on; None means that the client was too slow."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUE)
-        self._clients.add(queue)
+        self._clients[queue] = address
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
         return queue
 
     def leave(self, queue: asyncio.Queue[Event | None]) -> None:
-        self._clients.discard(queue)
+        self._clients.pop(queue, None)
         if not self._clients and self._poller is not None:
             self._poller.cancel()
             self._poller = None
@@ -82,7 +83,7 @@ class Feed:
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
-                self._clients.discard(queue)
+                del self._clients[queue]
                 while not queue.empty():
                     queue.get_nowait()
                 queue.put_nowait(None)
@@ -91,12 +92,12 @@ class Feed:
 class EventStream:
     """The answer to one client; ends when it goes, is too slow, or `allowed` says no more."""
 
-    def __init__(self, feed: Feed, last: int | None, allowed: Callable[[], Awaitable[bool]]) -> None:
-        self._feed, self._last, self._allowed = feed, last, allowed
+    def __init__(self, feed: Feed, address: str, last: int | None, allowed: Callable[[], Awaitable[bool]]) -> None:
+        self._feed, self._address, self._last, self._allowed = feed, address, last, allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
-        queue = self._feed.join()
+        queue = self._feed.join(self._address)
         gone = asyncio.create_task(_gone(receive))
         told = asyncio.create_task(self._tell(queue, send))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 from datetime import datetime, timedelta
@@ -83,7 +84,7 @@ async def shown(
         return {"open_drifts": board.state.views.open_drifts(), "last_event": board.state.events.last()}
 
     facts |= await board.ask(counts)
-    return HTMLResponse(render(board, request, visitor, name, **facts), code)
+    return HTMLResponse(await asyncio.to_thread(render, board, request, visitor, name, **facts), code)
 
 
 def failure(board: Board, request: Request, visitor: Visitor, status: int, words: str) -> Response:

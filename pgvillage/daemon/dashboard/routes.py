@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
@@ -29,6 +30,7 @@ def dashboard_routes(board: Board) -> list[Mount]:
 
     middleware = [
         Middleware(Guard, board=board),
+        Middleware(GZipMiddleware, minimum_size=2_000, compresslevel=5),
         Middleware(ExceptionMiddleware, handlers={HTTPException: wrong}),
     ]
     routes = [*_pages(board), *_deeds(board), *_sign_in(board), Route("/static/{version}/{name:path}", _static)]
@@ -73,15 +75,14 @@ def _sign_in(board: Board) -> list[Route]:
 
 async def _live(board: Board, request: Request, visitor: Visitor) -> Response:
     """News from `Last-Event-ID` or `after` on."""
-    del visitor
 
     async def allowed() -> bool:
         return board.public or (await visitor_of(board, request)).session is not None
 
     last = last_seen(request.headers.get("last-event-id"), request.query_params.get("after"))
-    if board.feed.full:
+    if board.feed.full(visitor.address):
         raise HTTPException(503, "As many watch as may; this page does not renew itself.")
-    return EventStream(board.feed, last, allowed)  # type: ignore[return-value]
+    return EventStream(board.feed, visitor.address, last, allowed)  # type: ignore[return-value]
 
 
 async def _static(request: Request) -> Response:

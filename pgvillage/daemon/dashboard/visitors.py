@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -31,6 +33,23 @@ class Visitor:
 
     def may(self, needed: str) -> bool:
         return self.role is not None and self.role.may(Role(needed))
+
+    @property
+    def csrf(self) -> str:
+        """The session's token, written differently each time: what is compressed may not say the same twice."""
+        token = self.session.csrf.encode() if self.session else b""
+        mask = secrets.token_bytes(len(token))
+        return (mask + bytes(a ^ b for a, b in zip(mask, token, strict=True))).hex()
+
+    def sent(self, text: str) -> bool:
+        """Whether `text` is this session's token in any writing."""
+        try:
+            both = bytes.fromhex(text)
+        except ValueError:
+            return False
+        half = len(both) // 2
+        token = bytes(a ^ b for a, b in zip(both[:half], both[half : 2 * half], strict=True))
+        return self.session is not None and hmac.compare_digest(token, self.session.csrf.encode())
 
     @property
     def who(self) -> Who:
