@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, expect, sync_playwright
 
 from pgvillage.core.history import Event
 from pgvillage.core.status import TargetStatus
@@ -160,6 +160,14 @@ def test_the_theme_is_changed_and_remembered(browser: Browser, few: Served) -> N
 
 
 def test_somebody_approves_by_keyboard_alone(browser: Browser, small: Served) -> None:
+    def tab_to(field: Locator) -> None:
+        expect(field).to_be_visible()
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if field.evaluate("field => field === document.activeElement"):
+                return
+        raise AssertionError("the keyboard does not get there")
+
     with visiting(browser) as page:
         keys = page.keyboard
         page.goto(small.url + "/sign-in?next=/")
@@ -171,18 +179,9 @@ def test_somebody_approves_by_keyboard_alone(browser: Browser, small: Served) ->
         keys.press("j")
         keys.press("Enter")
         expect(page.locator("h1")).to_contain_text(BLOCKED)
-        link = page.get_by_role("link", name="Look at the plan")
-        for _ in range(30):
-            keys.press("Tab")
-            if link.evaluate("link => link === document.activeElement"):
-                break
+        tab_to(page.get_by_role("link", name="Look at the plan"))
         keys.press("Enter")
-        comment = page.locator("#comment")
-        expect(comment).to_be_visible()
-        for _ in range(30):
-            keys.press("Tab")
-            if comment.evaluate("field => field === document.activeElement"):
-                break
+        tab_to(page.locator("#comment"))
         keys.type("seen with Dana")
         keys.press("Tab")
         keys.press("Enter")
@@ -511,7 +510,7 @@ def test_settings_and_audit_are_for_people_who_signed_in(few: Served) -> None:
 
 def test_who_can_is_asked_live_of_one_cluster(browser: Browser, pg: PostgresServer, estate_of: EstateMaker) -> None:
     estate = estate_of(pg)
-    estate.documents = {"a": [cluster("shop", pg.host, databases=["orders"])]}
+    estate.documents = {"a": [cluster("shop", pg.host, databases=[{"name": "orders"}])]}
     estate.commit()
     estate.settings_file.write_text(json.dumps(estate.settings))
     pg.sql("CREATE DATABASE orders", "CREATE ROLE readers", f'CREATE ROLE "{NAME}" LOGIN IN ROLE readers')
@@ -575,7 +574,7 @@ def with_provider(folder: Path, provider: Provider, **oidc: Any) -> Iterator[Ser
         yield found
 
 
-def by_provider(browser: Browser, served: Served) -> tuple[BrowserContext, Page, Response]:
+def by_provider(browser: Browser, served: Served) -> tuple[BrowserContext, Locator, Page, Response]:
     context = browser.new_context()
     page = context.new_page()
     page.goto(served.url + "/sign-in?next=/drifts")
