@@ -43,6 +43,7 @@ async def plan(board: Board, request: Request, visitor: Visitor) -> Response:
         approvals=[each for each in approvals if found.digest.startswith(each.digest[:12])],
         gates=found.document.get("gates") or [], diagnostics=found.document.get("diagnostics") or [],
         unread=mine.get("unread") or [],
+        waits=any(gate.get("approvable") and not gate.get("open") for gate in found.document.get("gates") or ()),
         changes=[change_row(each) for each in changes[:_CHANGES]], more=max(0, len(changes) - _CHANGES),
         steps=steps_of(mine), more_steps=max(0, len(mine.get("steps") or ()) - 500),
         log=[event for event in reversed(events) if began is not None and event.at >= began],
