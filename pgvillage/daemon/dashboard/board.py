@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from pgvillage.access.who_can import Answers
+from pgvillage.clients.oidc import OidcClient
 from pgvillage.clients.state.state import State
 from pgvillage.daemon.actions import Actions
 from pgvillage.daemon.dashboard.limits import Limiter
@@ -67,6 +68,12 @@ class Board:
     @cached_property
     def feed(self) -> Feed:
         return Feed(self.state.events)
+
+    @cached_property
+    def provider(self) -> OidcClient:
+        """It remembers the provider's keys."""
+        assert self.settings.dashboard.oidc is not None
+        return OidcClient(self.settings.dashboard.oidc)
 
     @cached_property
     def by_address(self) -> Limiter:

@@ -11,7 +11,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from pgvillage.clients.oidc import Attempt, OidcClient, OidcError
+from pgvillage.clients.oidc import Attempt, OidcError
 from pgvillage.core.errors import PgVillageError
 from pgvillage.daemon.actions import Role
 from pgvillage.daemon.dashboard.board import Board
@@ -26,18 +26,6 @@ log = structlog.get_logger("pgvillage.dashboard")
 
 _CALLBACK = "/sign-in/oidc/back"
 _SECONDS = 600  # that somebody may take at the provider
-_clients: dict[int, tuple[Oidc, OidcClient]] = {}
-
-
-def client_of(board: Board) -> OidcClient:
-    """One a provider's settings, as it remembers keys."""
-    settings = board.settings.dashboard.oidc
-    assert settings is not None
-    known = _clients.get(id(settings))
-    if known is None or known[0] is not settings:
-        _clients.clear()
-        known = _clients[id(settings)] = (settings, OidcClient(settings))
-    return known[1]
 
 
 def own_address(board: Board, request: Request, path: str) -> str:
@@ -56,7 +44,7 @@ async def go(board: Board, request: Request, visitor: Visitor) -> Response:
     board.by_address.count(here)
     attempt = Attempt.new()
     try:
-        there = await client_of(board).address(attempt, own_address(board, request, _CALLBACK))
+        there = await board.provider.address(attempt, own_address(board, request, _CALLBACK))
     except PgVillageError as error:
         return _failed(board, request, visitor, error)
     kept = {**asdict(attempt), "next": safe_next(request.query_params.get("next", "/"))}
@@ -83,7 +71,7 @@ async def come_back(board: Board, request: Request, visitor: Visitor) -> Respons
         if "code" not in query:
             raise OidcError(f"the provider said no: {query.get('error', 'no code')[:100]}")
         back = own_address(board, request, _CALLBACK)
-        claims = await client_of(board).claims(attempt, query["code"], back)
+        claims = await board.provider.claims(attempt, query["code"], back)
         name, role = person(board.settings.dashboard.oidc, claims)
     except PgVillageError as error:
         return _failed(board, request, visitor, error)

@@ -115,10 +115,10 @@ async def sign_out(board: Board, request: Request, visitor: Visitor, form: Form)
     there = "/"
     oidc = board.settings.dashboard.oidc
     if oidc is not None and oidc.logout and visitor.session.data.get("provider"):
-        from pgvillage.daemon.dashboard.oidc_signin import client_of, own_address
+        from pgvillage.daemon.dashboard.oidc_signin import own_address
 
         try:
-            there = await client_of(board).sign_out_address(own_address(board, request, "/")) or there
+            there = await board.provider.sign_out_address(own_address(board, request, "/")) or there
         except PgVillageError as error:
             log.warning("not signed out at the provider", error=str(error))
     response = RedirectResponse(there, 303)
