@@ -6,7 +6,9 @@ To look at it: `python -m tests.dashboard_estate`, then sign in as admin, approv
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -187,9 +189,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, dashboard(Path(folder), port=8432) as found:
         fill(found.state, datetime.now(UTC))
         print(f"{found.url}  viewer, approver, admin / {PASSWORD}; Ctrl+C ends it")
-        import threading
-
-        threading.Event().wait()
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 if __name__ == "__main__":
