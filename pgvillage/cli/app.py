@@ -21,6 +21,7 @@ from pgvillage.cli import (
     import_,
     init,
     notify,
+    password_hash,
     plan,
     schema,
     serve,
@@ -58,6 +59,7 @@ app.command("suspend")(suspend.suspend)
 app.command("resume")(suspend.resume)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
+app.command("password-hash")(password_hash.command)
 app.command("directory")(directory.command)
 app.command("notify")(notify.command)
 app.command("demo")(demo.command)

@@ -27,6 +27,7 @@ from pgvillage.settings.common import (
     TlsFiles,
     Vault,
 )
+from pgvillage.settings.dashboard import DashboardSettings
 from pgvillage.settings.directory import Directory, Domain, LdapBind, MemberAttribute, address_and_port
 from pgvillage.settings.forge import CommentKind, Forge, ForgeKind, Hook, Signatures
 from pgvillage.settings.serve import Replicas, Retention, Serve
@@ -42,6 +43,7 @@ __all__ = [
     "CommentKind",
     "CorrectMode",
     "Credential",
+    "DashboardSettings",
     "Directory",
     "Domain",
     "Etcd",
@@ -179,6 +181,7 @@ class Settings(Section):
     state: Path | None = Field(None, description="Folder for the repository's cache and the daemon's memory.")
     serve: Serve = Serve()
     api: Api = Api()
+    dashboard: DashboardSettings = DashboardSettings()
 
     @model_validator(mode="after")
     def _bind_sources(self) -> Settings:

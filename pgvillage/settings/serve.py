@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from pgvillage.settings.common import ClientCertificate, Name, SecretSource, Section
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"expected an address or a network such as 10.1.0.0/24: {error}") from None
 
 
 class Replicas(Section):
@@ -33,6 +41,11 @@ class Serve(Section):
     listen: str = Field("127.0.0.1:8432", description="ADDRESS:PORT of dashboard, API, webhooks, health and metrics.")
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")] | None = Field(
         None, description="Where people reach the dashboard; links in chat and merge requests begin with it."
+    )
+    trusted_proxies: list[Annotated[str, AfterValidator(_network)]] = Field(
+        default_factory=list,
+        alias="trustedProxies",
+        description="Networks of proxies whose X-Forwarded-For is believed; it is ignored from everybody else.",
     )
     tls: ClientCertificate | None = Field(None, description="Certificate and key that the daemon serves HTTPS with.")
     poll: float = Field(60, gt=0, description="Seconds between looks at the repository.")

@@ -21,7 +21,9 @@ from pgvillage.clients.state.migrate import newest_version
 from pgvillage.clients.state.outbox import Outbox
 from pgvillage.clients.state.pages import Pages
 from pgvillage.clients.state.retention import prune
+from pgvillage.clients.state.sessions import Sessions
 from pgvillage.clients.state.statuses import Statuses
+from pgvillage.clients.state.views import Views
 from pgvillage.settings import Retention
 
 
@@ -84,3 +86,11 @@ class State:
     @cached_property
     def outbox(self) -> Outbox:
         return Outbox(self.engine)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        return Sessions(self.engine)
+
+    @cached_property
+    def views(self) -> Views:
+        return Views(self.engine)
