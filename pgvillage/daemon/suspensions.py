@@ -13,6 +13,7 @@ from pgvillage.core.status import Suspension
 from pgvillage.daemon.shared import Shared
 from pgvillage.usecases.observe import Observation
 from pgvillage.usecases.plan import Planned
+from pgvillage.usecases.suspend import set_suspension
 
 log = structlog.get_logger("pgvillage.target")
 
@@ -55,15 +56,16 @@ class Suspensions:
         """False where it has to be tried again; the state's word holds meanwhile."""
         if seen.context.snapshot.ledger.suspension == noted:
             return True
-        fence = self._shared.shares.fence(self._name)
-        if fence is None:
+        fence, good = self._shared.shares.fence(self._name), self._shared.feed.good
+        if fence is None or good is None:
             return False
         try:
-            async with self._shared.world.writer(self._target, seen.context.view, seen.reading, fence) as writer:
-                await writer.suspend(noted)
+            done = await set_suspension(self._shared.world, self._target, noted, fence, good.manifests)
         except (PgVillageError, TimeoutError) as error:
             log.warning("not noted in the target's ledger", error=str(error), suspended=noted is not None)
             return False
+        if done.problem:
+            log.warning("the target can't hold it: the state does", problem=done.problem)
         log.info(
             "suspended" if noted else "resumed", by=noted.by if noted else "", reason=noted.reason if noted else ""
         )
