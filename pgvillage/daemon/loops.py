@@ -64,11 +64,11 @@ class Loops:
         try:
             await stop.wait()
             log.info("stopping", grace=self._shared.serve.grace)
-            await self._wind_down()
         finally:
-            for task in own:
+            for task in own:  # first, as what assigns loops begins those anew that end
                 task.cancel()
             await asyncio.gather(*own, return_exceptions=True)
+            await self._wind_down()
 
     async def _wind_down(self) -> None:
         """Cancelled, an apply rolls its transaction back, and the next start goes on from what is there."""
