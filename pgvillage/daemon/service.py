@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
@@ -36,6 +37,7 @@ from pgvillage.wiring import RealWorld
 log = structlog.get_logger("pgvillage")
 
 _CHEAP = 32  # cheap looks at a time
+_THREADS = 16  # for git, secret stores and directories, besides one for each target at work
 
 
 class Daemon:
@@ -106,6 +108,7 @@ async def serve(world: RealWorld, settings_file: Path) -> None:
     """Runs until SIGTERM or SIGINT; a write that is under way is finished first. Raises SettingsError."""
     settings, replica = checked(world).settings.serve, replica_name(world)
     configure_logs(settings.logs, replica)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS + world.settings.parallel))
     daemon = Daemon(world, Alone(replica), replica)
     server = server_of(http_app(daemon.loops, daemon.metrics, daemon.routes()), settings)
     listening = asyncio.create_task(server.serve([bound(settings.listen)]))
@@ -122,7 +125,7 @@ async def serve(world: RealWorld, settings_file: Path) -> None:
         watching.cancel()
         server.should_exit = True
         await asyncio.gather(listening, watching, return_exceptions=True)
-        daemon.state.close()
+        daemon.shared.memory.close()
     log.info("stopped")
 
 

@@ -276,7 +276,7 @@ async def stage(
         stop.set()
         async with asyncio.timeout(world.settings.serve.grace + 60):
             await running
-        state.close()
+        memory.close()
 
 
 Change_ = Callable[..., Change]

@@ -204,6 +204,21 @@ def test_suspended_looks_go_on_and_nothing_is_applied(tmp_path: Path, monkeypatc
     travel(story())
 
 
+def test_a_look_between_a_persons_word_and_their_request_loses_neither(tmp_path: Path, monkeypatch: Patch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, monkeypatch, "a", fingerprint=0) as on:
+            await until(lambda: on.heard.of("a"), "a first look")
+            on.state.decisions.suspend("a", Suspension("ann", "a migration", START))
+            on.loops.look_at_all("a look that knows no request yet")
+            await until(lambda: on.world.ledgers.get("a") is not None, "the ledger's note", 10)
+            on.state.decisions.resume("a")
+            on.loops.look_at_all("again")
+            await until(lambda: on.world.ledgers["a"] is None, "the end of it", 10)
+            assert on.state.decisions.suspensions() == {}
+
+    travel(story())
+
+
 def test_the_ledger_wins_over_the_state(tmp_path: Path, monkeypatch: Patch) -> None:
     async def story() -> None:
         async with stage(tmp_path, monkeypatch, "a", fingerprint=0) as on:
