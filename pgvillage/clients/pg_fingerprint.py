@@ -47,9 +47,9 @@ UNION ALL SELECT 'files', rolsuper::text FROM pg_catalog.pg_roles WHERE rolname 
 """
 # ALTER SYSTEM and an edited file count before anybody reloads; only a superuser may look at files.
 _FILES = """
-SELECT 'files', concat_ws(' ', (pg_catalog.pg_stat_file('postgresql.auto.conf', true)).modification,
-  (pg_catalog.pg_stat_file(pg_catalog.current_setting('config_file'), true)).modification,
-  (pg_catalog.pg_stat_file(pg_catalog.current_setting('hba_file'), true)).modification)
+SELECT 'files', pg_catalog.string_agg(concat_ws(' ', name, f.size, f.modification), ', ' ORDER BY name)
+FROM (VALUES ('postgresql.auto.conf'), (pg_catalog.current_setting('config_file')),
+             (pg_catalog.current_setting('hba_file'))) AS named(name), pg_catalog.pg_stat_file(name, true) f
 """
 # Everything that is written in a database counts here: it only tells where to look closer.
 _WRITTEN = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pgvillage.core.change import Origin
-from pgvillage.core.plan import Status, TargetPlan
+from pgvillage.core.plan import Gate, Status, TargetPlan
 from pgvillage.core.run import Outcome, TargetRun
 from pgvillage.core.status import Health, Ready, Suspension, Sync, TargetStatus
 from pgvillage.report.words import counted
@@ -81,8 +81,13 @@ def _with_plan(found: TargetStatus, facts: Facts) -> TargetStatus:
         held=sum(bool(change.held) for change in plan.changes),
         pending=sum(change.origin is not Origin.DRIFT and not change.held for change in plan.changes),
         drift_since=(found.drift_since or observed) if drift else None,
-        blocked=tuple(dict.fromkeys(gate.rule for gate in plan.gates if not gate.open)),
+        blocked=tuple(dict.fromkeys(gate.rule for gate in _closed(plan))),
     )
+
+
+def _closed(plan: TargetPlan) -> list[Gate]:
+    """A suspension is a condition of its own."""
+    return [gate for gate in plan.gates if not gate.open and gate.rule != "suspended"]
 
 
 def _sync(plan: TargetPlan) -> Sync:
@@ -97,7 +102,7 @@ def _ready(facts: Facts) -> Ready:
         return Ready.STALLED
     if not facts.reached:
         return Ready.RECONCILING
-    if facts.plan.blocked:
+    if any(gate.blocking for gate in _closed(facts.plan)):
         return Ready.STALLED
     waits = bool(facts.plan.applied_changes)
     if waits and facts.suspended:
@@ -129,7 +134,7 @@ def _reasons(facts: Facts) -> Iterator[str]:
     if not facts.reached:
         yield _clipped(f"not read ({counted(max(1, facts.failures), 'time')} in a row): {plan.error}")
         return
-    yield from (_clipped(f"{gate.rule}: {gate.message}") for gate in plan.gates if not gate.open)
+    yield from (_clipped(f"{gate.rule}: {gate.message}") for gate in _closed(plan))
     if error := _error(facts):
         yield _clipped(f"the apply ended as {facts.run.outcome if facts.run else ''}: {error}")
     yield from _differences(facts)

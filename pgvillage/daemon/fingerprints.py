@@ -87,10 +87,10 @@ class Fingerprints:
 
     async def found(self, *, reached: bool, changed: bool) -> None:
         """What the full look came to."""
-        if self._alarmed:
-            self.idle = 0 if changed else self.idle + 1
-        elif changed:
+        if changed:
             self.idle = 0
+        elif self._alarmed and self.pause < self._shared.serve.observe:
+            self.idle += 1
         self._alarmed = False
         if not reached:
             await self.close()

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from pgvillage.core.errors import SettingsError
 from pgvillage.settings import Serve
@@ -25,7 +25,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def server_of(app: Starlette, serve: Serve) -> Server:
+def server_of(app: ASGIApp, serve: Serve) -> Server:
     """HTTPS where the settings name a certificate. Raises SettingsError."""
     files = {"ssl_certfile": str(serve.tls.cert), "ssl_keyfile": str(serve.tls.key)} if serve.tls else {}
     config = uvicorn.Config(
@@ -34,6 +34,7 @@ def server_of(app: Starlette, serve: Serve) -> Server:
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # who a request is from is told by serve.trustedProxies alone
         timeout_graceful_shutdown=2,
         **files,  # type: ignore[arg-type]
     )

@@ -50,6 +50,10 @@ class Loops:
     def targets(self) -> list[str]:
         return sorted(self._loops)
 
+    def late(self) -> dict[str, float]:
+        """Of every target that is ours: the seconds that its look is behind its time, 0 when it is not."""
+        return {name: max(0.0, self._loops[name][0].late) for name in self.targets}
+
     def is_writing(self, target: str) -> bool:
         """Whether an apply is under way there, also one of a target that is being given up."""
         loops = [loop for loop, _ in self._loops.values()] + list(self._ending.values())
@@ -70,11 +74,11 @@ class Loops:
         try:
             await stop.wait()
             log.info("stopping", grace=self._shared.serve.grace)
-            await self._wind_down()
         finally:
-            for task in own:
+            for task in own:  # first, as what assigns loops begins those anew that end
                 task.cancel()
             await asyncio.gather(*own, return_exceptions=True)
+            await self._wind_down()
 
     async def _wind_down(self) -> None:
         """Cancelled, an apply rolls its transaction back, and the next start goes on from what is there."""

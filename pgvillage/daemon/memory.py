@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from pgvillage.daemon.faults import words
 log = structlog.get_logger("pgvillage.state")
 
 T = TypeVar("T")
+_THREADS = 4
 
 
 class Memory:
@@ -26,12 +28,14 @@ class Memory:
         self.state = state
         self.failures: Callable[[], None] = lambda: None
         self.bad = False
+        # Of its own: a secret store or a git server that hangs holds threads of the common ones.
+        self._threads = ThreadPoolExecutor(_THREADS, "state")
         self._suspensions: dict[str, Suspension] = {}
 
     async def do(self, what: str, call: Callable[[], T], default: T) -> T:
         """The answer of one short call, or `default` when the database does not do it."""
         try:
-            found = await asyncio.to_thread(call)
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except Exception as error:  # noqa: BLE001 - whatever it is, the loops go on
             self.failures()
             if not self.bad:
@@ -43,6 +47,10 @@ class Memory:
             log.info("the state database answers again")
         self.bad = False
         return found
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+        self.state.close()
 
     async def status(self, target: str) -> TargetStatus:
         """The last one, or one of a target that nobody looked at yet."""

@@ -66,6 +66,7 @@ class Metrics:
         self._connections = self._gauge("watch_connections", "Connections that cheap looks keep open.")
         self._state_errors = self._counter("state_errors", "Calls that the state database did not do.")
         self._listener_errors = self._counter("listener_errors", "Looks that a part failed to hear.", "part")
+        self._hooks = self._counter("webhook_deliveries", "Webhooks by what became of them.", "hook", "result")
         self._reloads = self._counter("settings_reloads", "Settings that were read again by their result.", "result")
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
@@ -170,6 +171,10 @@ class Metrics:
         if not count:
             del self._open[target]
         self._connections.set(sum(self._open.values()))
+
+    def hooked(self, hook: str, result: str) -> None:
+        """`hook` is empty for one that the settings do not have."""
+        self._hooks.labels(hook, result).inc()
 
     def state_failed(self) -> None:
         self._state_errors.inc()

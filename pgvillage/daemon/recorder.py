@@ -129,7 +129,11 @@ def events_of(before: TargetStatus, look: Look, drifted: Collection[str] | None)
     if plan.status is Status.PLANNED:
         yield from _of_drift(before, look, drifted, event)
     if set(status.blocked) - set(before.blocked):
-        yield event("Blocked", "; ".join(f"{g.rule}: {g.message}" for g in plan.gates if not g.open), "warning")
+        yield event(
+            "Blocked",
+            "; ".join(f"{g.rule}: {g.message}" for g in plan.gates if g.rule in status.blocked and not g.open),
+            "warning",
+        )
     elif before.blocked and not status.blocked:
         yield event("Unblocked", f"no longer blocked by {', '.join(before.blocked)}")
     yield from _of_suspension(before.suspension, status.suspension, event)

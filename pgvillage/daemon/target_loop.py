@@ -67,6 +67,11 @@ class TargetLoop:
         self._requests.append(request)
         self.wake(f"{request.verb} asked by {request.by}")
 
+    @property
+    def late(self) -> float:
+        """Seconds that the next look is behind its time; less than nothing while there is time."""
+        return self._clock() - self._next
+
     def end(self) -> None:
         """No further look; one that is under way goes on to its end."""
         self._ended = True

@@ -54,12 +54,17 @@ class Deliveries(Protocol):
 Count = Callable[[str, str], None]
 
 
+def peer_of(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
 def webhook_routes(
     settings: Settings,
     poke: Callable[[], None],
     deliveries: Deliveries,
     count: Count = lambda _hook, _result: None,
     read_seconds: float = _READ_SECONDS,
+    address_of: Callable[[Request], str] = peer_of,
 ) -> list[Route]:
     """None when the settings have no webhooks. `poke` is called in the event loop and must not block.
 
@@ -70,6 +75,7 @@ def webhook_routes(
         return []
     hooks = {name: _OpenHook(name, hook, _place(name, hook, settings)) for name, hook in settings.webhooks.items()}
     gate = _Intake(hooks, settings.repository, poke, deliveries, count, read_seconds)
+    gate.address_of = address_of
     return [Route("/hooks/{name}", gate.answer, methods=["POST"])]
 
 
@@ -143,6 +149,7 @@ class _Intake:
         self._poke, self._deliveries, self._count, self._read_seconds = poke, deliveries, count, read_seconds
         self._of_address, self._of_hook = Flood(60, 2), Flood(120, 4)
         self._reading: Counter[str] = Counter()
+        self.address_of: Callable[[Request], str] = peer_of
         # An unknown name is checked against a key that nobody has, so that it looks and lasts like a wrong secret.
         self._nobody = secrets.token_bytes(32)
         self._swept = datetime.min.replace(tzinfo=UTC)
@@ -168,7 +175,7 @@ class _Intake:
             log.info("webhook taken", hook=hook.name if hook else "")
 
     async def _take(self, request: Request, hook: _OpenHook | None) -> tuple[int, str]:
-        address = request.client.host if request.client else ""
+        address = self.address_of(request)
         if wait := self._of_address.wait(address, time.monotonic()):
             raise _Refused(429, "flood", wait)
         self._of_address.take(address, time.monotonic())

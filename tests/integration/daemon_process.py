@@ -41,7 +41,7 @@ class Daemon:
     def said(self, event: str) -> list[dict[str, Any]]:
         return [entry for entry in self.log if entry["event"] == event]
 
-    def wait(self, ready: Callable[[], object], what: str, seconds: float = 20) -> None:
+    def wait(self, ready: Callable[[], object], what: str, seconds: float = 60) -> None:
         def look() -> bool:
             assert self.process.poll() is None, "".join(self.lines)
             return bool(ready())

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
+import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import trustme
 
+from pgvillage.clients.state.state import State
+from pgvillage.daemon.actions import Actions, Role, Who
 from tests.integration.conftest import EstateMaker
 from tests.integration.daemon_process import Daemon, serving
 from tests.integration.estate_builder import EstateBuilder, cluster, free_policy, user
@@ -210,3 +217,87 @@ def test_channels_that_the_settings_do_not_have_are_refused(estate: EstateBuilde
         assert daemon.process.wait(10) == 1
         daemon.close()
         assert "nowhere" in daemon.lines[0]
+
+
+def test_drift_is_seen_by_a_cheap_look_long_before_the_full_one(pg: PostgresServer, estate: EstateBuilder) -> None:
+    estate.apply().done()
+    with serving(estate, observe=600, fingerprint=0.3) as daemon:
+        daemon.wait(lambda: daemon.looks() >= 1, "the first look")
+        pg.sql("ALTER ROLE app CONNECTION LIMIT 9")
+        daemon.wait(lambda: limit(pg) == 5, "the correction")
+        assert daemon.metric("fingerprint_alarms_total") >= 1
+        assert daemon.metric("watch_connections") == 1
+        daemon.stop()
+    assert any("pg_authid" in entry.get("why", "") for entry in daemon.log)
+
+
+def test_settings_that_change_go_into_force_and_bad_ones_do_not(pg: PostgresServer, estate: EstateBuilder) -> None:
+    estate.apply().done()
+    with serving(estate, apply=False) as daemon:
+        daemon.rounds(1)
+        pg.sql("ALTER ROLE app CONNECTION LIMIT 9")
+        daemon.wait(lambda: daemon.metric("drift_changes", target="c") == 1, "drift")
+        good = estate.settings_file.read_text()
+        estate.settings_file.write_text(good.replace('"apply": false', '"aply": true'))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("settings not taken")
+        assert "aply" in daemon.said("settings not taken")[0]["error"]
+        daemon.rounds(2)
+        assert limit(pg) == 9
+        estate.settings_file.write_text(good.replace('"apply": false', '"apply": true, "replica": "another"'))
+        daemon.wait(lambda: limit(pg) == 5, "the correction by the new settings, without a signal")
+        assert daemon.said("settings read again")[0]["needs_restart"] == "serve.replica"
+        assert daemon.metric("settings_reloads_total", result="refused") == 1
+        assert daemon.stop() == 0
+
+
+def test_people_suspend_and_approve_through_the_state(pg: PostgresServer, estate: EstateBuilder) -> None:
+    strict = {"count": 0, "share": "0%"}
+    estate.documents["estate"][0]["spec"]["policy"]["limits"]["revoke"] = strict
+    estate.commit()
+    estate.apply().done()
+    who = Who("ann", Role.ADMIN)
+    with serving(estate, observe=1) as daemon:
+        daemon.rounds(1)
+        state = State.in_file(estate.folder / "state" / "state.db")
+        actions = Actions(state, lambda: datetime.now(UTC), lambda _: None)
+        actions.suspend("c", "a migration", None, who)
+        daemon.wait_for("suspended")
+        assert pg.sql("SELECT suspended_by, suspended_reason FROM pgvillage.target") == [("ann", "a migration")]
+        pg.sql("ALTER ROLE app CONNECTION LIMIT 9")
+        daemon.wait(lambda: (found := state.statuses.get("c")) and found.drift, "drift in the state")
+        daemon.rounds(2)
+        assert limit(pg) == 9
+        actions.resume("c", who)
+        daemon.wait(lambda: limit(pg) == 5, "the correction")
+        assert pg.sql("SELECT suspended_by FROM pgvillage.target") == [(None,)]
+        estate.documents["users"][0]["spec"]["login"] = False
+        estate.commit()
+        daemon.wait(lambda: (found := state.statuses.get("c")) and found.blocked, "a closed gate")
+        status = state.statuses.get("c")
+        assert status is not None
+        actions.approve("c", status.digest, "meant", who)
+        daemon.wait(lambda: pg.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'app'") == [(False,)], "the apply")
+        daemon.wait(lambda: state.history.runs("c")[0].outcome == "done", "the end of the run")
+        assert state.history.runs("c")[0].approved_by == "ann"
+        reasons = [event.reason for event in reversed(state.events.newest("c"))]
+        state.close()
+        assert daemon.stop() == 0
+    for reason in ("Suspended", "DriftFound", "Resumed", "DriftCorrected", "Blocked", "Approve", "Applied"):
+        assert reason in reasons, reasons
+
+
+def test_a_log_of_text_and_https(tmp_path: Path, estate: EstateBuilder) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    tls = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with serving(estate, logs="text", tls=tls, replica="one") as daemon:
+        daemon.wait(lambda: any(" planned " in line for line in daemon.lines), "a look")
+        with urllib.request.urlopen(f"https://{daemon.address}/healthz", context=context, timeout=5) as answer:
+            assert answer.status == 200
+        assert daemon.stop() == 0
+        assert all("replica=one" in line for line in daemon.lines), daemon.lines

@@ -1,0 +1,1 @@
+"""Long runs; scripts/soak starts them. Not part of CI."""
