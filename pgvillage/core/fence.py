@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """`token` grows with etcd's revisions: of two holders the later has the greater one, and the target refuses the lesser.
+    """`token` grows with etcd's revisions: the later of two holders has the greater, and a target refuses the lesser.
 
     0 is that of a command at a terminal or of a daemon that is alone: the target's own lock decides.
     """

@@ -115,6 +115,7 @@ class _Checkout:
     revision: str
     dirty: bool = False
     subject: str = "a commit"
+    refused: str = ""
 
 
 @dataclass

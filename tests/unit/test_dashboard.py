@@ -229,7 +229,7 @@ def test_settings_are_shown_without_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     settings = Settings.model_validate(
         {
             "repository": {"url": "https://bob:hunter2@git.example/e.git", "token": {"env": "TOKEN"}},
-            "channels": {"dba": {"url": {"command": ["pass", "hunter4"]}}},
+            "channels": {"dba": {"service": "slack", "url": {"command": ["pass", "hunter4"]}}},
         }
     )
     text = settings_text(settings)

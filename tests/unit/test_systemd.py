@@ -58,11 +58,11 @@ def test_without_a_manager_nobody_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 @pytest.mark.parametrize(
     ("limit", "process", "pause"),
-    [("", "", None), ("0", "", None), ("120000000", "", 40.0), ("120000000", str(os.getpid()), 40.0), ("9", "1", None)],
+    [("", "", None), ("0", "", None), ("120000000", "", 40.0), ("120000000", "ours", 40.0), ("9", "1", None)],
 )
 def test_signs_of_life_are_for_who_is_watched(
     monkeypatch: pytest.MonkeyPatch, limit: str, process: str, pause: float | None
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", limit)
-    monkeypatch.setenv("WATCHDOG_PID", process)
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if process == "ours" else process)
     assert watchdog_pause() == pause
