@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, and_, insert, select, update
 
 from pgvillage.clients.state.rows import as_record, as_row, insert_new
 from pgvillage.clients.state.tables import drift, plan, run
@@ -19,9 +20,16 @@ class History:
         self._engine = engine
 
     def put_plan(self, record: PlanRecord) -> None:
-        """The first plan of a digest stays: a later one says the same."""
+        """One a digest, made when it was first seen; what is held is no part of a digest, and the newest is kept."""
+        row = as_row(record)
+        same = and_(plan.c.target == record.target, plan.c.digest == record.digest)
         with self._engine.begin() as connection:
-            insert_new(connection, plan, as_row(record))
+            known = connection.execute(select(plan.c.document).where(same)).scalar()
+            if known is None:
+                insert_new(connection, plan, row)
+            elif _said(known) != _said(row["document"]):
+                fresh = {name: row[name] for name in ("document", "revision", "subject")}
+                connection.execute(update(plan).where(same).values(fresh))
 
     def plan(self, target: str, digest: str) -> PlanRecord | None:
         """`digest` may be its beginning."""
@@ -79,3 +87,8 @@ class History:
         found = found.where(drift.c.ended_at.is_(None)) if only_open else found
         with self._engine.connect() as connection:
             return [as_record(DriftRecord, row) for row in connection.execute(found).mappings()]
+
+
+def _said(document: Mapping[str, Any]) -> object:
+    """What people read of a plan, without the times in it."""
+    return [(target.get("changes"), target.get("gates")) for target in document.get("targets", ())]
