@@ -82,6 +82,7 @@ class TargetLoop:
         cheap = asyncio.create_task(self.fingerprints.run())
         try:
             await self._wait(self._first)
+            self._why = "start"
             while not self._ended:
                 await self._turn()
                 if not self._ended:

@@ -57,12 +57,13 @@ def _ends(until: str | None) -> str:
     return f"{datetime.fromisoformat(until).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if until else "somebody resumes it"
 
 
-def print_plan_of(console: Console, plan: Row, *, blocked: bool) -> None:
-    """A stored plan, shortly."""
+def print_plan_of(console: Console, plan: Row, target: Row) -> None:
+    """A stored plan, shortly; the last one there was where it is not what the target's newest look found."""
     name = plan["target"]
     targets: Sequence[Row] = [t for t in plan["document"].get("targets", ()) if t.get("address") == name]
     changes = [change for target in targets for change in target.get("changes", ())]
-    console.print(Text.assemble("\n", ("plan ", "bold"), plan["digest"][:12], f"  {counted(len(changes), 'change')}"))
+    words = "plan " if target["changes"] else "last plan "
+    console.print(Text.assemble("\n", (words, "bold"), plan["digest"][:12], f"  {counted(len(changes), 'change')}"))
     for change in changes[:_SHOWN]:
         mark = "/".join(_MARKS.get(action, "?") for action in change["actions"])
         held = f"  (held: {change['held']})" if change["held"] else ""
@@ -75,7 +76,7 @@ def print_plan_of(console: Console, plan: Row, *, blocked: bool) -> None:
             console.print(
                 Text(show_text(f"  ✗ {gate['rule']}: {gate['message']}", 400), style="yellow"), soft_wrap=True
             )
-    if blocked:
+    if target["blocked"]:
         line = f"  to let it pass: pgvillage approve {show_text(name, 80)} {plan['digest'][:12]}"
         console.print(Text(line, style="bold"), soft_wrap=True)
 

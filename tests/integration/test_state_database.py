@@ -417,7 +417,7 @@ def test_long_histories_are_asked_by_index(state: State) -> None:
 
 def test_a_plan_keeps_when_it_was_first_seen_and_shows_what_is_held_by_now(state: State) -> None:
     """What is held is no part of a digest: two plans of one digest can say different things."""
-    before, after = ({"targets": [{"changes": [{"address": a}], "gates": []}]} for a in ("c/role/x", "c/role/y"))
+    before, after = ({"targets": [{"changes": [{"address": a}]}], "gates": []} for a in ("c/role/x", "c/role/y"))
     state.history.put_plan(PlanRecord("c", D1, "r1", OLD, before))
     state.history.put_plan(PlanRecord("c", D1, "r2", NOW, {**before, "made": "later"}))
     found = state.history.plan("c", D1)

@@ -91,4 +91,4 @@ class History:
 
 def _said(document: Mapping[str, Any]) -> object:
     """What people read of a plan, without the times in it."""
-    return [(target.get("changes"), target.get("gates")) for target in document.get("targets", ())]
+    return [target.get("changes") for target in document.get("targets", ())], document.get("gates")
