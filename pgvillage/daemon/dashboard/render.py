@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -59,8 +60,19 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters |= {"age": age, "exact": exact, "path": path_part, "clean": show_text, "visible": visible}
+    made.filters["ticked"] = ticked
     made.globals |= {"static": f"/static/{static_version()}", "version": __version__, "words": WORDS}
     return made
+
+
+def ticked(text: str) -> Markup:
+    """Our own messages with what stands between backticks as code; everything in them is escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup().join(
+        Markup("<code>{}</code>").format(each) if at % 2 else escape(each) for at, each in enumerate(parts)
+    )
 
 
 def render(board: Board, request: Request, visitor: Visitor, name: str, **facts: Any) -> str:
