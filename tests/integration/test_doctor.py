@@ -65,17 +65,6 @@ def test_all_is_well(estate: EstateBuilder) -> None:
     found = examine(estate, EXIT_DONE)
     of_run = ["python", "git", "settings", "secrets", "estate", "directory", "c"]
     assert list(found) == [*of_run, "state", "space", "listen"]
-        "python",
-        "git",
-        "settings",
-        "secrets",
-        "estate",
-        "directory",
-        "c",
-        "state",
-        "space",
-        "listen",
-    ]
     assert found["directory"] == "1 person found"
     assert found["c"].startswith("PostgreSQL ")
     assert "1 cluster, all manifests valid" in found["estate"]
