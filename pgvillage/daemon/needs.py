@@ -18,6 +18,7 @@ from pgvillage.daemon.folder_lock import folder_lock
 from pgvillage.daemon.listening import bound
 from pgvillage.daemon.needs_of_people import PEOPLE
 from pgvillage.daemon.service import replica_name
+from pgvillage.daemon.sharing import etcd_of
 from pgvillage.settings import Etcd
 from pgvillage.usecases.doctor import Check
 from pgvillage.wiring import RealWorld
@@ -143,11 +144,7 @@ def _replica(world: RealWorld) -> Sequence[Check]:
     if serve.replicas is None:
         return []
     name = replica_name(world)
-    if serve.replicas.etcd not in world.settings.etcd:
-        known = ", ".join(sorted(world.settings.etcd)) or "none"
-        return [
-            Check("replica", False, f"serve.replicas.etcd: no etcd {serve.replicas.etcd!r} in the settings ({known})")
-        ]
+    etcd_of(world.settings, serve.replicas.etcd)
     if serve.replica is None and name.split(".")[0] == "localhost":
         return [Check("replica", False, f"{name} is every host's name: set serve.replica, another for each")]
     return [Check("replica", True, f"{name}, by leases in etcd {serve.replicas.etcd}")]

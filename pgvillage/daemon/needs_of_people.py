@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pgvillage.clients import chat
-from pgvillage.clients.oidc import OidcClient
+from pgvillage.clients.oidc import OidcClient, OidcError
 from pgvillage.clients.secrets import read_secret
-from pgvillage.core.errors import PgVillageError
+from pgvillage.core.errors import PgVillageError, SettingsError
 from pgvillage.core.password_hash import is_password_hash
 from pgvillage.core.repository_place import repository_place
 from pgvillage.daemon.api_auth import Auth
@@ -59,8 +59,12 @@ def _tokens(world: RealWorld) -> Sequence[Check]:
 
 
 def _channels(world: RealWorld) -> Sequence[Check]:
-    check_channels(world.settings)
-    return [_said(f"channel {name}", _channel(name, found)) for name, found in world.settings.channels.items()]
+    found = [_said(f"channel {name}", _channel(name, each)) for name, each in world.settings.channels.items()]
+    try:
+        check_channels(world.settings)
+    except SettingsError as error:
+        found.append(Check("channels", False, str(error)))
+    return found
 
 
 def _channel(name: str, channel: Channel) -> Callable[[], str]:
@@ -100,7 +104,10 @@ def _oidc(world: RealWorld) -> Sequence[Check]:
     def look() -> str:
         if settings.client_secret is not None:
             read_secret(settings.client_secret, "dashboard.oidc.clientSecret")
-        asyncio.run(OidcClient(settings).discover())
+        try:
+            asyncio.run(OidcClient(settings).discover())
+        except OidcError as error:
+            raise SettingsError(f"{settings.issuer}: {error}; is dashboard.oidc.issuer right?") from None
         return f"{settings.issuer} answers, with keys"
 
     return [_said("oidc", look)]

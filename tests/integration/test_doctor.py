@@ -247,6 +247,11 @@ def _no_signers(estate: EstateBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _misspelt(estate: EstateBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    etcd = {"own": {"endpoints": ["http://127.0.0.1:1"], "timeout": 2}}
+    _settings(estate, etcd=etcd, serve={**estate.settings["serve"], "replicas": {"etcd": "onw"}, "notify": ["dba"]})
+
+
 @pytest.mark.parametrize(
     ("trouble", "check", "words"),
     [
@@ -274,6 +279,14 @@ def test_a_daemon_that_could_not_begin(
     failed = examine(estate, EXIT_ERROR)
     assert list(failed) == [check]
     assert [word for word in words if word not in failed[check]] == [], failed
+
+
+def test_names_that_the_settings_do_not_have(estate: EstateBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    _misspelt(estate, monkeypatch)
+    failed = examine(estate, EXIT_ERROR)
+    assert list(failed) == ["replica", "channels", "etcd"]
+    assert "did you mean 'own'?" in failed["replica"]
+    assert failed["channels"].endswith("do not have: dba")
 
 
 def test_a_clock_that_differs_is_a_warning(estate: EstateBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
