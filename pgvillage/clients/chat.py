@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pgvillage.clients.chat_answers import Answer, Delivered, Fault, NotDelivered, judged
 from pgvillage.clients.secrets import read_secret
+from pgvillage.core.errors import SettingsError
 from pgvillage.settings import Channel, SecretSource
 
 if TYPE_CHECKING:
@@ -51,6 +52,24 @@ async def send(name: str, channel: Channel, parcel: Parcel) -> Delivered:
         headers |= {"Idempotency-Key": parcel.key} | _signature(name, channel.secret, body)
     answer = await _post(name, url, body, headers)
     return judged(name, channel.service, answer)
+
+
+def ready(name: str, channel: Channel) -> str:
+    """The host that messages go to, once all secrets are there; nothing is sent.
+
+    Raises SettingsError, SecretError.
+    """
+    if channel.token is not None:
+        read_secret(channel.token, f"token of channel {name!r}")
+        url = channel.api
+    else:
+        assert channel.url is not None
+        url = read_secret(channel.url, f"channel {name!r}").reveal()
+        _signature(name, channel.secret, b"")
+    try:
+        return _host(name, url)
+    except NotDelivered as error:
+        raise SettingsError(f"channel {name!r}: {error.words}") from None
 
 
 def _signature(name: str, source: SecretSource | None, body: bytes) -> dict[str, str]:

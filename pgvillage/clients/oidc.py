@@ -67,6 +67,10 @@ class OidcClient:
         self._settings = settings
         self._known: _Known | None = None
 
+    async def discover(self) -> None:
+        """Whether the provider answers as it must, keys included."""
+        await self._discovered()
+
     async def address(self, attempt: Attempt, back: str) -> str:
         """Where the browser is sent; `back` is our own address that it comes back to."""
         document = (await self._discovered()).document

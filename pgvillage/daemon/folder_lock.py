@@ -17,8 +17,8 @@ _NAME = "daemon.lock"
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Held while inside, also against other processes. Raises SettingsError saying who holds it."""
+def folder_lock(folder: Path, *, note: bool = True) -> Iterator[None]:
+    """Held while inside, also against other processes, with a note of whose it is. Raises SettingsError saying so."""
     path = folder / _NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,10 +39,11 @@ def folder_lock(folder: Path) -> Iterator[None]:
             raise SettingsError(
                 f"state: can't lock {path}: {error.strerror}; use a file system that has locks"
             ) from None
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        file.truncate(0)
-        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": now}, file)
-        file.flush()
+        if note:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            file.truncate(0)
+            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": now}, file)
+            file.flush()
         yield
 
 

@@ -30,7 +30,7 @@ async def shares_of(settings: Settings, state: Path, me: str) -> AsyncIterator[A
         if replicas is None:
             yield Alone(me)
             return
-        etcd = _quick(_etcd_of(settings, replicas.etcd), replicas.lease)
+        etcd = _quick(etcd_of(settings, replicas.etcd), replicas.lease)
         async with (
             EtcdClient(replicas.etcd, etcd) as client,
             Replicas(client, replicas.prefix, me, Identity.of(settings.repository), Tempo.of(replicas.lease)) as shares,
@@ -38,7 +38,8 @@ async def shares_of(settings: Settings, state: Path, me: str) -> AsyncIterator[A
             yield shares
 
 
-def _etcd_of(settings: Settings, name: str) -> Etcd:
+def etcd_of(settings: Settings, name: str) -> Etcd:
+    """The etcd of `serve.replicas`. Raises SettingsError when there is none of this name."""
     if name not in settings.etcd:
         near = difflib.get_close_matches(name, settings.etcd, 1)
         known = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(settings.etcd)) or 'none'}"

@@ -7,9 +7,11 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from pgvillage.core.errors import ManifestError, PgVillageError
+from pgvillage.core.live import Capabilities, Query
 from pgvillage.core.plan import System, TargetId
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources import kinds
@@ -17,12 +19,18 @@ from pgvillage.settings import SecretSource
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
 from pgvillage.usecases.world import World
 
+_SKEW = 5.0  # seconds that clocks may differ
+_CLOCK = Query("clock", "SELECT EXTRACT(epoch FROM pg_catalog.clock_timestamp())::float8")
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
+    """`warning`: good, as things stand, and worth a look."""
+
     name: str
     good: bool
     text: str
+    warning: bool = False
 
 
 async def examine(world: World, settings_file: Path) -> list[Check]:
@@ -45,8 +53,8 @@ async def examine(world: World, settings_file: Path) -> list[Check]:
     text = f"revision {estate.checkout.revision[:12]}, {clusters} cluster{plural}, all manifests valid"
     checks.append(Check("estate", True, text))
     checks += _directories(estate)
-    checks += await asyncio.gather(*(_target(world, target, estate.views[target.cluster]) for target in estate.targets))
-    return checks
+    found = await asyncio.gather(*(_target(world, target, estate.views[target.cluster]) for target in estate.targets))
+    return [*checks, *(check for each in found for check in each)]
 
 
 def _in_one_line(error: PgVillageError) -> str:
@@ -113,24 +121,29 @@ def _directories(estate: LoadedEstate) -> list[Check]:
     return [Check("directory", True, f"{len(people)} {'person' if len(people) == 1 else 'people'} found")]
 
 
-async def _target(world: World, target: TargetId, view: ClusterView) -> Check:
+async def _target(world: World, target: TargetId, view: ClusterView) -> list[Check]:
     try:
-        return Check(str(target), True, await _read(world, target, view))
+        return await _read(world, target, view)
     except PgVillageError as error:
-        return Check(str(target), False, str(error))
+        return [Check(str(target), False, str(error))]
     except TimeoutError:
-        return Check(str(target), False, f"no answer within {world.settings.timeouts.read:g} s")
+        return [Check(str(target), False, f"no answer within {world.settings.timeouts.read:g} s")]
 
 
-async def _read(world: World, target: TargetId, view: ClusterView) -> str:
-    reading = await world.read(target, view, lambda _: [])
+async def _read(world: World, target: TargetId, view: ClusterView) -> list[Check]:
+    before = world.now()
+    reading = await world.read(target, view, lambda _: [_CLOCK])
     if target.system is System.STOLON:
         parsed = kinds(System.STOLON)["stolon"].parse(reading.live)
-        return (
-            f"stolon's cluster found, {len(parsed.findings)} findings" if parsed.findings else "stolon's cluster found"
-        )
+        count = len(parsed.findings)
+        return [Check(str(target), True, f"stolon's cluster found{f', {count} findings' if count else ''}")]
     can = reading.capabilities
     assert can is not None
+    clock = _clock(target, reading.live.rows["clock"][0][0], before, world.now())
+    return [Check(str(target), True, _account(can)), *clock]
+
+
+def _account(can: Capabilities) -> str:
     limits = [
         word
         for good, word in (
@@ -143,3 +156,19 @@ async def _read(world: World, target: TargetId, view: ClusterView) -> str:
     ]
     version = f"PostgreSQL {can.version // 10000}.{can.version % 10000}, as {can.role}"
     return version + (f" ({', '.join(limits)})" if limits else "")
+
+
+def _clock(target: TargetId, theirs: float, before: datetime, after: datetime) -> list[Check]:
+    """Nothing, unless the clocks differ; the server was asked at some moment between the two."""
+    early, late = before.timestamp() - theirs, theirs - after.timestamp()
+    skew = max(early, late)
+    if skew <= _SKEW:
+        return []
+    which = "behind" if early > late else "ahead of"
+    return [
+        Check(
+            f"{target} clock", True, warning=True,
+            text=f"the server's clock is {skew:.0f} s {which} ours: expiry of passwords and tokens, suspensions and "
+            "windows go by the wrong time; let both follow NTP",
+        )
+    ]  # fmt: skip

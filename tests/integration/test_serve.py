@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from pgvillage.clients.state.state import State
 from pgvillage.daemon.actions import Actions, Role, Who
 from tests.integration.conftest import EstateMaker
 from tests.integration.daemon_process import Daemon, serving
-from tests.integration.estate_builder import EstateBuilder, cluster, free_policy, user
+from tests.integration.estate_builder import ROOT, EstateBuilder, cluster, free_policy, user
 from tests.servers import stop
 from tests.servers.postgres import PostgresServer
 from tests.servers.webhook import Webhook, webhook
@@ -57,6 +59,14 @@ def titles(chat: Webhook, path: str = "/plain-planted-token") -> list[str]:
     return [f"{body['event']} {body['state']}" for body in chat.of(path)]
 
 
+def container_health(daemon: Daemon) -> int:
+    """As the Dockerfile asks."""
+    port = daemon.address.rpartition(":")[2]
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "healthcheck", port], capture_output=True, check=False)
+    assert done.stderr == b""
+    return done.returncode
+
+
 def test_a_life_of_the_daemon(pg: PostgresServer, estate: EstateBuilder, chat: Webhook) -> None:
     notify = ["plain", "slack"]
     with serving(estate, notify=notify) as daemon:
@@ -65,6 +75,7 @@ def test_a_life_of_the_daemon(pg: PostgresServer, estate: EstateBuilder, chat: W
         pg.connect("postgres", "app", password="planted-app-password").close()
         assert daemon.get("/healthz") == (200, "ok\n")
         assert daemon.get("/readyz") == (200, "ready\n")
+        assert container_health(daemon) == 0
         assert daemon.metric("target_reachable", target="c") == 1
         assert daemon.metric("apply_total", target="c", result="done") == 1
         estate.documents["users"][0]["spec"]["connectionLimit"] = 6
@@ -299,5 +310,7 @@ def test_a_log_of_text_and_https(tmp_path: Path, estate: EstateBuilder) -> None:
         daemon.wait(lambda: any(" planned " in line for line in daemon.lines), "a look")
         with urllib.request.urlopen(f"https://{daemon.address}/healthz", context=context, timeout=5) as answer:
             assert answer.status == 200
+        assert container_health(daemon) == 0
         assert daemon.stop() == 0
+        assert container_health(daemon) == 1
         assert all("replica=one" in line for line in daemon.lines), daemon.lines
