@@ -104,15 +104,24 @@ def patient(trusted: Iterable[str]) -> type[PatientProtocol]:
 
 
 class Unambiguous:
-    """Refuses a request whose length two servers could read in two ways: the next one in it may be smuggled."""
+    """Refuses a request whose length two servers could read in two ways: the next one in it may be smuggled.
+
+    And one whose headers are too long; h11 counts only what comes in several pieces.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
-        if "content-length" in headers and "transfer-encoding" in headers:
-            words = "a request has a content-length or a transfer-encoding, not both\n"
-            await PlainTextResponse(words, 400, {"connection": "close"})(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        refusal = _refusal(scope) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
+
+
+def _refusal(scope: Scope) -> PlainTextResponse | None:
+    headers, ends = Headers(scope=scope), {"connection": "close"}
+    if "content-length" in headers and "transfer-encoding" in headers:
+        return PlainTextResponse("a request has a content-length or a transfer-encoding, not both\n", 400, ends)
+    length = sum(len(name) + len(value) for name, value in scope["headers"])
+    if length + len(scope["raw_path"]) + len(scope["query_string"]) > MOST_BYTES:
+        return PlainTextResponse("the headers are too long\n", 431, ends)
+    return None
