@@ -74,10 +74,11 @@ def approve(
 def _approve_here(world: RealWorld, target: str, digest: str, comment: str) -> Approval:
     """Into the state database, where a daemon that shares it finds it. Raises UsageError."""
     from pgvillage.daemon.actions import Actions, Role, Who
+    from pgvillage.report.words import approved_apply
 
     with state_of(world) as state:
         if state is None:
-            raise no_history()
+            raise no_history(f"; without a daemon: {approved_apply(target, digest)}")
         status = state.statuses.get(target)
         # Whoever may write to the state database could write an approval by other means as well.
         actions = Actions(state, world.now, lambda _: None)

@@ -160,11 +160,12 @@ def state_of(world: RealWorld) -> Iterator[State | None]:
             state.close()
 
 
-def no_history() -> Exception:
+def no_history(instead: str = "") -> Exception:
     from pgvillage.core.errors import UsageError
 
     return UsageError(
         "there is no history here: no state database yet (`pgvillage serve` keeps one), and no --server was named"
+        + instead
     )
 
 

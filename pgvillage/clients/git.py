@@ -24,7 +24,7 @@ from pgvillage.clients.git_tree import (
     write_out,
 )
 from pgvillage.clients.git_url import parse_remote, plain
-from pgvillage.core.errors import SourceError
+from pgvillage.core.errors import SourceError, UnsignedError
 from pgvillage.settings import Repository, Signatures
 
 Result = TypeVar("Result")
@@ -209,7 +209,7 @@ class EstateSource:
             return self._laid_out(mirror, commit)
         words = f"{commit[:12]} is refused: {why} (repository.signatures)"
         if asked or not mirror.knows(good):
-            raise SourceError(words)
+            raise UnsignedError(words)
         return replace(self._laid_out(mirror, good), refused=f"{words}; {good[:12]} stays")
 
     def _committed(self, objects: Objects, commit: str | None) -> tuple[dict[str, str], SourceError | None]:

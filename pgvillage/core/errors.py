@@ -83,6 +83,10 @@ class SourceError(PgVillageError):
     pass
 
 
+class UnsignedError(SourceError):
+    """A commit that nobody signed who counts."""
+
+
 class SecretError(PgVillageError):
     pass
 

@@ -91,16 +91,17 @@ class Daemon:
         self._loop.call_soon_threadsafe(self.loops.wake, target)
 
     def _app(self, settings: Settings) -> Starlette:
-        return http_app(self.loops, self.metrics, self._routes(settings))
+        auth = Auth.of(settings)
+        about = About(self.replica, self._started, self._moves, self.world.now, _address_of(settings))
+        return http_app(self.loops, self.metrics, auth, about, self._routes(settings, auth, about))
 
-    def _routes(self, settings: Settings) -> list[BaseRoute]:
+    def _routes(self, settings: Settings, auth: Auth, about: About) -> list[BaseRoute]:
         """The dashboard takes what nobody else does, so it comes last."""
-        address_of = _address_of(settings)
-        about = About(self.replica, self._started, self._moves, self.world.now, address_of)
+        address_of = about.address_of
         board = Board(self.state, self.actions, settings, asked_live(self.world), self._pulse)
         return [
             *webhook_routes(settings, self.feed.poke, self.state.intake, self.metrics.hooked, address_of=address_of),
-            *api_routes(self.state, self.actions, Auth.of(settings), about),
+            *api_routes(self.state, self.actions, auth, about),
             *dashboard_routes(board),
         ]
 

@@ -67,7 +67,7 @@ class ChatService:
         await self._notifier.keep(targets)
 
     async def estate(self, news: EstateNews) -> None:
-        await self._notifier.estate_read(news.revision, news.fault)
+        await self._notifier.estate_read(news.broken or news.revision, news.fault)
 
 
 def check_channels(settings: Settings) -> None:

@@ -148,7 +148,7 @@ def _approval(target: TargetPlan, base: Notice) -> Concern:
     notice = replace(
         base, kind="approval", key=key or f"{base.target}:open", held=key, count=len(target.applied_changes),
         lines=(*lines, *([f"digest: {target.digest}"] if opens else [])), more=max(len(gates) - _GATES, 0),
-        step=f"if it is meant: {approval(target.digest)}" if opens else "",
+        step=f"if it is meant: {approval(base.target, target.digest)}" if opens else "",
     )  # fmt: skip
     sight = Sight(key) if target.status is Status.PLANNED else None
     return Concern(f"gate {base.target}", sight, lambda told: _ended(notice, told))

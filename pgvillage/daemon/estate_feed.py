@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from pgvillage.core.errors import ManifestError, PgVillageError
+from pgvillage.core.errors import ManifestError, PgVillageError, UnsignedError
 from pgvillage.core.plan import TargetId
 from pgvillage.daemon.faults import text, words
 from pgvillage.estate.loader import Manifests
@@ -47,9 +47,11 @@ class EstateFeed:
         self.good: Commit | None = None
         self.fault = ""
         self.valid = False
+        self.invalid = False  # there is a newer commit, and it is the one at fault
         self.broken = ""  # the revision that is not good, as far as it is known
         self.due = asyncio.get_running_loop().time() + _LONG
         self._seen, self._again = "", False
+        self._refused = ""  # why the newest commit is none of ours, though an older one is at hand
 
     def tell(self, listener: Callable[[], None]) -> None:
         """`listener` is called after every change of `good` or `fault`."""
@@ -90,10 +92,13 @@ class EstateFeed:
             return
         if fresh is not None and (self.good is None or fresh.revision != self.good.revision):
             log.info("new commit", revision=fresh.revision, subject=fresh.checkout.subject)
-        elif fresh is None and not self.fault:
+        elif fresh is None and self.fault == self._refused:
             return
         self.good = fresh or self.good
-        self.fault, self.broken, self.valid = "", "", True
+        if self._refused and self._refused != self.fault:
+            log.error("estate not valid", revision=self.broken, error=self._refused)
+        self.fault, self.valid, self.invalid = self._refused, not self._refused, bool(self._refused)
+        self.broken = self.broken if self._refused else ""
         self._say()
 
     def _newer(self) -> Commit | None:
@@ -104,23 +109,26 @@ class EstateFeed:
         local = "://" not in world.settings.repository.url  # a work tree changes without a commit
         if head == self._seen and self.good is not None and not (local or again or self.fault):
             return None
+        self.broken = head
         checkout = world.checkout(None)
-        self._seen, self.broken = head, checkout.revision
+        self._seen, self._refused = head, checkout.refused[:_SHOWN]
+        self.broken = head if checkout.refused else checkout.revision
         if self.good is not None and checkout.revision == self.good.revision and not again:
-            return None
+            said = self.good.checkout.refused == checkout.refused
+            return None if said else replace(self.good, checkout=checkout)
         manifests = world.manifests(checkout)
         return Commit(checkout, manifests, select_targets(manifests, Scope()))
 
     def _failed(self, error: Exception) -> None:
         """A repository that can't be reached says nothing about the commit that is in force."""
-        invalid = isinstance(error, ManifestError)
+        invalid = isinstance(error, ManifestError | UnsignedError)
         of_commit = f"commit {self.broken[:12]} is not in force" if invalid else "the repository can't be read"
         stays = f"; {self.good.revision[:12]} stays" if self.good else ""
         fault = f"{of_commit}{stays}: {text(error)}"[:_SHOWN]
         self.valid = self.valid and not invalid and isinstance(error, PgVillageError)
         if fault == self.fault:
             return
-        self.fault = fault
+        self.fault, self.invalid = fault, invalid
         write = log.error if invalid else log.warning
         write("estate not valid" if invalid else "repository not read", revision=self.broken, **words(error))
         self._say()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pgvillage.core.errors import SettingsError
+from pgvillage.daemon.patience import MOST_BYTES, Unambiguous, patient
 from pgvillage.settings import Serve
 
 _PORTS = 65_535
+_FILES = 16_384
 
 
 class Server(uvicorn.Server):
@@ -29,7 +32,10 @@ def server_of(app: ASGIApp, serve: Serve) -> Server:
     """HTTPS where the settings name a certificate. Raises SettingsError."""
     files = {"ssl_certfile": str(serve.tls.cert), "ssl_keyfile": str(serve.tls.key)} if serve.tls else {}
     config = uvicorn.Config(
-        app,
+        Unambiguous(app),
+        http=patient(serve.trusted_proxies),
+        ws="none",
+        h11_max_incomplete_event_size=MOST_BYTES,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -61,6 +67,14 @@ def _why(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"certificate and key can't be used together ({error.reason or 'not PEM'})"
     return f"{error.strerror}; can this account read certificate and key?"
+
+
+def make_room() -> None:
+    """As many open files as the system lets us have: people's connections may not take those of the targets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bound(listen: str) -> socket.socket:

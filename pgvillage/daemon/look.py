@@ -31,13 +31,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class EstateNews:
-    """The estate as it is in force: all its targets, whoever's they are. `fault` says why no newer commit is."""
+    """The estate as it is in force: all its targets, whoever's they are. `fault` says why no newer commit is.
+
+    `revision` is empty while none is in force yet; `broken` is the one that can't be.
+    """
 
     at: datetime
     targets: frozenset[str]
     revision: str
     subject: str = ""
     fault: str = field(default="")
+    broken: str = ""
 
 
 class Listener(Protocol):

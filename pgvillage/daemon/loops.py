@@ -111,6 +111,7 @@ class Loops:
         good = self._shared.feed.good
         self._shared.metrics.valid.set(int(self._shared.feed.valid))
         if good is None:
+            await self._told_of_nothing()
             return
         targets = {str(target): target for target in good.targets}
         ours = await self._shared.shares.of(targets)
@@ -167,10 +168,24 @@ class Loops:
         self._told = names
         self._shared.recent.keep(ours)
         subject = feed.good.checkout.subject
-        news = EstateNews(self._shared.world.now(), frozenset(estate), self._revision, subject, self._fault)
+        news = EstateNews(
+            self._shared.world.now(), frozenset(estate), self._revision, subject, self._fault, feed.broken
+        )
+        await self._tell(news, ours)
+
+    async def _told_of_nothing(self) -> None:
+        """The first commit that this daemon met can't be in force: said as of any other."""
+        feed = self._shared.feed
+        if not feed.invalid or self._told == feed.fault:
+            return
+        self._told = self._fault = feed.fault
+        await self._tell(EstateNews(self._shared.world.now(), frozenset(), "", "", feed.fault, feed.broken), None)
+
+    async def _tell(self, news: EstateNews, ours: Collection[str] | None) -> None:
         for listener in self._shared.listeners:
             try:
-                await listener.keep(ours)
+                if ours is not None:
+                    await listener.keep(ours)
                 if isinstance(listener, EstateListener):
                     await listener.estate(news)
             except Exception as error:  # noqa: BLE001 - a listener's bug stops nothing

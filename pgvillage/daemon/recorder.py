@@ -45,7 +45,7 @@ class Recorder:
         before, self._estate = self._estate, news
         if before == news:
             return
-        if before is None or before.targets != news.targets:
+        if news.revision and (before is None or before.targets != news.targets):
             await self._memory.do("forget targets", lambda: self._state.statuses.keep(news.targets), None)
         for event in _of_estate(before, news):
             await self._memory.do("note an event", partial(self._state.events.add, event), None)
@@ -171,7 +171,7 @@ def _of_suspension(before: Suspension | None, now: Suspension | None, event: Tol
 
 def _of_estate(before: EstateNews | None, news: EstateNews) -> Iterator[Event]:
     if news.fault and (before is None or before.fault != news.fault):
-        yield Event(news.at, "", "EstateInvalid", _line(news.fault), "error", news.revision)
+        yield Event(news.at, "", "EstateInvalid", _line(news.fault), "error", news.broken or news.revision)
     elif before is not None and before.fault and not news.fault:
         yield Event(news.at, "", "EstateValid", "the newest commit is in force again", "info", news.revision)
     if before is not None and before.revision != news.revision:

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from pgvillage.daemon.assembly import Daemon
-from pgvillage.daemon.listening import Server, bound, renew_certificate, server_of
+from pgvillage.daemon.listening import Server, bound, make_room, renew_certificate, server_of
 from pgvillage.daemon.logs import configure_logs
 from pgvillage.daemon.reload import Reload, checked
 from pgvillage.daemon.replicas import Replicas
@@ -33,6 +33,7 @@ async def serve(world: RealWorld, settings_file: Path) -> None:
     """Runs until SIGTERM or SIGINT; a write that is under way is finished first. Raises SettingsError."""
     replica = replica_name(checked(world))
     configure_logs(world.settings.serve.logs, replica)
+    make_room()
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS + world.settings.parallel))
     async with shares_of(world.settings, world.state_folder(), replica) as shares:
         await _serve(world, shares, settings_file)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pgvillage.report.state_text import age, print_rows
-from pgvillage.report.words import counted, show_text
+from pgvillage.report.words import approval, counted, show_text
 
 Row = Mapping[str, Any]
 _MARKS = {"create": "+", "update": "~", "delete": "-"}
@@ -77,7 +77,7 @@ def print_plan_of(console: Console, plan: Row, target: Row) -> None:
                 Text(show_text(f"  ✗ {gate['rule']}: {gate['message']}", 400), style="yellow"), soft_wrap=True
             )
     if target["blocked"]:
-        line = f"  to let it pass: pgvillage approve {show_text(name, 80)} {plan['digest'][:12]}"
+        line = f"  to let it pass: {approval(name, plan['digest'])}"
         console.print(Text(line, style="bold"), soft_wrap=True)
 
 

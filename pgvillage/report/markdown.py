@@ -158,16 +158,17 @@ class _Page:
 
 def _closed_gates(plan: TargetPlan) -> Iterable[str]:
     closed = (gate for gate in plan.gates if gate.blocking and not gate.open)
-    return (f"{code(str(plan.target))}: {_gate(gate, plan.digest)}" for gate in closed)
+    return (f"{code(str(plan.target))}: {_gate(gate, plan)}" for gate in closed)
 
 
 def _windows(plan: TargetPlan) -> Iterable[str]:
     closed = (gate for gate in plan.gates if not gate.blocking and not gate.open)
-    return (f"{code(str(plan.target))}: {_gate(gate, plan.digest)}" for gate in closed)
+    return (f"{code(str(plan.target))}: {_gate(gate, plan)}" for gate in closed)
 
 
-def _gate(gate: Gate, digest: str) -> str:
-    todo = f"; if it is meant: {code(approval(digest))}" if gate.approvable else ""
+def _gate(gate: Gate, plan: TargetPlan) -> str:
+    opens = code(approval(str(plan.target), plan.digest))
+    todo = f"; if it is meant, after the merge: {opens}" if gate.approvable else ""
     return f"{code(gate.message)}{todo}"
 
 

@@ -13,7 +13,16 @@ from rich.text import Text
 from pgvillage.core.change import Action, Change, FieldChange, Origin
 from pgvillage.core.plan import Finding, Gate, Plan, Status, System, TargetPlan
 from pgvillage.core.run import Outcome, Run, TargetRun
-from pgvillage.report.words import approval, counts_line, field_line, show_text, symbol, title, visible
+from pgvillage.report.words import (
+    approval,
+    approved_apply,
+    counts_line,
+    field_line,
+    show_text,
+    symbol,
+    title,
+    visible,
+)
 
 _COLOURS = {Action.CREATE: "green", Action.UPDATE: "yellow", Action.REPLACE: "magenta", Action.DELETE: "red"}
 _FINDING = {"error": ("✗", "red"), "warning": ("!", "yellow"), "info": ("·", "dim")}
@@ -66,12 +75,16 @@ def _print_target(console: Console, plan: TargetPlan, *, sql: bool) -> None:
         console.print(_gate_line(gate), soft_wrap=True)
         if not gate.open and gate.approvable:
             what = "to allow exactly this" if gate.blocking else "to do it now, with all of this plan"
-            hint = f"    {what}: {approval(plan.digest)}"
-            console.print(Text(hint, style="dim"))
+            console.print(Text(f"    {what}: {_approved(plan)}", style="dim"), soft_wrap=True)
         elif gate.rule == "manifest":
             console.print(Text("    nothing is done here until the manifest is corrected", style="dim"))
     told = {gate.message for gate in plan.gates}
     _print_findings(console, (f for f in plan.findings if not (f.blocks and f.message in told)))
+
+
+def _approved(plan: TargetPlan) -> str:
+    target = str(plan.target)
+    return f"{approval(target, plan.digest)}; without a daemon: {approved_apply(target, plan.digest)}"
 
 
 def _gate_line(gate: Gate) -> Text:

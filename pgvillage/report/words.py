@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import heapq
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date
@@ -264,6 +265,15 @@ def counts_line(plan: Plan) -> str:
     return line + (f" ({troubles})" if troubles else "") + (f", {held} held" if held else "")
 
 
-def approval(digest: str) -> str:
-    """What a person does to open a gate that yields to an approval."""
-    return f"pgvillage apply --auto --approve {digest[:12]}"
+def approval(target: str, digest: str) -> str:
+    """What a person types where a daemon runs, to open a gate that yields to an approval."""
+    return f"pgvillage approve {_argument(target)} {digest[:12]}"
+
+
+def approved_apply(target: str, digest: str) -> str:
+    """The same where none does: this applies it at once."""
+    return f"pgvillage apply --auto -t {shlex.quote(visible(target))} --approve {digest[:12]}"
+
+
+def _argument(text: str) -> str:
+    return ("-- " if text.startswith("-") else "") + shlex.quote(visible(text))

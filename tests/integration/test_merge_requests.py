@@ -88,7 +88,7 @@ def test_the_plan_in_one_comment(estate: EstateBuilder, forge: ForgeServer) -> N
     (body,) = forge.bodies
     digest = estate.plan("--base", "main", "--revision", "feature").targets["c"]["digest"]
     assert "Blocked by policy" in body
-    assert f"pgvillage apply --auto --approve {digest[:12]}" in body
+    assert f"pgvillage approve c {digest[:12]}" in body
     assert f"digest <code>{digest[:12]}</code>" in body
     assert "- role etl" in body
     assert "- role etl" in ran.out

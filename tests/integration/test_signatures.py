@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -13,9 +14,11 @@ from pgvillage.clients.git import EstateSource
 from pgvillage.core.errors import SourceError
 from pgvillage.settings import Repository
 from tests.integration.conftest import EstateMaker
+from tests.integration.daemon_process import Daemon, serving
 from tests.integration.estate_builder import EXIT_PARTIAL, cluster, free_policy, user
 from tests.integration.test_git import Repo
 from tests.servers.postgres import PostgresServer
+from tests.servers.webhook import webhook
 
 GPG_NAME = "Gil <gil@example.org>"
 
@@ -242,3 +245,56 @@ def test_a_plan_says_it_and_stays(pg: PostgresServer, estate_of: EstateMaker, tm
     assert "is not signed" in ran.text
     estate.apply()
     assert pg.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'etl'") == [(False,)]
+
+
+def test_the_daemon_tells_once_and_stays(pg: PostgresServer, estate_of: EstateMaker, tmp_path: Path) -> None:
+    """As with a broken manifest; at a first start too, when not even an older commit is known to be good."""
+    estate = estate_of(pg)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    signers = tmp_path / "signers"
+    signers.write_text("dba@example.org " + (tmp_path / "key.pub").read_text())
+    sign = ("-c", "gpg.format=ssh", "-c", f"user.signingKey={tmp_path / 'key'}")
+    estate.documents = {"a": [free_policy(), cluster("c", pg.host), user("etl", connectionLimit=1)]}
+    estate.settings["repository"]["signatures"] = {"allowedSigners": str(signers)}
+
+    def limit() -> list[tuple[int]]:
+        return pg.sql("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'etl'")
+
+    def refused(daemon: Daemon) -> None:
+        head = estate.git("rev-parse", "HEAD")[:12]
+        daemon.wait(lambda: daemon.said("estate not valid"), "the refusal in the log")
+        daemon.wait(lambda: len(chat.posts) % 2 == 1, "the message")
+        assert daemon.metric("estate_valid") == 0
+        [said] = daemon.said("estate not valid")
+        assert "is not signed" in said["error"]
+        assert said["revision"].startswith(head)
+        assert head in json.dumps(chat.posts[-1])
+
+    with webhook() as chat:
+        estate.environment["CHAT"] = chat.url("/chat")
+        estate.settings["channels"] = {"dba": {"service": "webhook", "url": {"env": "CHAT"}}}
+        estate.commit("by hand")
+        with serving(estate, notify=["dba"]) as daemon:
+            refused(daemon)
+            assert daemon.get("/readyz")[0] == 503
+            assert limit() == []
+            estate.git(*sign, "commit", "-q", "--amend", "-S", "--no-edit")
+            daemon.wait(lambda: limit() == [(1,)], "what was signed")
+            daemon.wait(lambda: daemon.metric("estate_valid") == 1, "a valid estate")
+            daemon.wait(lambda: len(chat.posts) == 2, "the end of it, told")
+            daemon.stop()
+        estate.documents["a"][2]["spec"]["connectionLimit"] = 2
+        estate.commit("by hand")
+        with serving(estate, notify=["dba"]) as daemon:
+            refused(daemon)
+            daemon.rounds(3)
+            refused(daemon)
+            assert daemon.get("/readyz")[0] == 200
+            assert limit() == [(1,)]
+            events = [event["reason"] for event in json.loads(daemon.get("/api/v1/events")[1])["events"]]
+            assert events.count("EstateInvalid") == 2
+            estate.git(*sign, "commit", "-q", "--amend", "-S", "--no-edit")
+            daemon.wait(lambda: limit() == [(2,)], "what was signed")
+            daemon.wait(lambda: len(chat.posts) == 4, "the end of it, told")
+            assert daemon.metric("estate_valid") == 1
+            daemon.stop()

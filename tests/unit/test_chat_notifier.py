@@ -120,7 +120,7 @@ async def test_a_gate_that_waits_says_how_to_open_it(tmp_path: Path) -> None:
     notice = bench.sent[0][1]
     digest = next(line for line in notice.lines if line.startswith("digest: ")).removeprefix("digest: ")
     assert len(digest) == 64
-    assert f"--approve {digest[:12]}" in notice.step
+    assert f"pgvillage approve orders {digest[:12]}" in notice.step
     await bench.look()
     assert bench.told()[1:] == ["approval resolved"]
 

@@ -83,7 +83,7 @@ def test_plan_says_first_what_matters() -> None:
     digest = full_plan().targets[0].digest[:12]
     for line in (
         "**Plan: 1 to create, 3 to update, 0 to replace, 1 to delete on 2 clusters (1 unreachable), 1 held**",
-        f"- `orders`: `1 of 2 etl`; if it is meant: `pgvillage apply --auto --approve {digest}`",
+        f"- `orders`: `1 of 2 etl`; if it is meant, after the merge: `pgvillage approve orders {digest}`",
         "- `orders`: `old etl`",
         "- `lost` is unreachable: `no route to etl`",
         "- `orders` `privilege.table.etl`: `refused etl`",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine, delete
 
+from pgvillage.clients.state.rows import insert_new
 from pgvillage.clients.state.tables import delivery
 
 
@@ -16,12 +16,8 @@ class Intake:
 
     def take(self, hook: str, identity: str, at: datetime) -> bool:
         """False when it was taken before. `identity` has 200 characters at most."""
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(insert(delivery).values(hook=hook, delivery=identity, at=at))
-        except IntegrityError:
-            return False
-        return True
+        with self._engine.begin() as connection:
+            return insert_new(connection, delivery, {"hook": hook, "delivery": identity, "at": at})
 
     def forget(self, before: datetime) -> int:
         """How many deliveries older than `before` there were; they are gone then."""

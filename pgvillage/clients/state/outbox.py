@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, case, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from pgvillage.clients.state.rows import as_record, as_row
+from pgvillage.clients.state.rows import as_record, as_row, insert_new
 from pgvillage.clients.state.tables import outbox, thread
 from pgvillage.core.history import Message
 from pgvillage.core.notice import ThreadRecord, merged, notice_of
@@ -53,7 +52,7 @@ class Outbox:
                     channel = records[0][0].channel
                     never = (outbox.c.channel == channel, outbox.c.thread.in_(list(unsaid)), outbox.c.tries == 0)
                     connection.execute(delete(outbox).where(_WAITS, *never))
-        except (_Moved, IntegrityError):
+        except _Moved:
             return False
         return True
 
@@ -137,7 +136,8 @@ def _move(connection: Connection, record: ThreadRecord, before: str) -> None:
         return
     if before or connection.execute(select(thread.c.key).where(*same)).first() is not None:
         raise _Moved
-    connection.execute(insert(thread).values(as_row(record)))
+    if not insert_new(connection, thread, as_row(record)):
+        raise _Moved
 
 
 def _queue(connection: Connection, message: Message) -> None:

@@ -31,10 +31,10 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=given), list(rows))
 
 
-def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
-    """Nothing where there is one with its key."""
+def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """False, and nothing is changed, where there is one with its key: an error would count as the database's fault."""
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(make(table).values(row).on_conflict_do_nothing())
+    return connection.execute(make(table).values(row).on_conflict_do_nothing()).rowcount == 1
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from pgvillage.daemon.dashboard.changes import change_row, steps_of
 from pgvillage.daemon.dashboard.guard import Form
 from pgvillage.daemon.dashboard.render import path_part, shown
 from pgvillage.daemon.dashboard.visitors import Visitor
+from pgvillage.report.words import approval
 
 _CHANGES = 300
 _DIGEST = re.compile(r"[0-9a-f]{12,64}\Z")
@@ -47,6 +48,7 @@ async def plan(board: Board, request: Request, visitor: Visitor) -> Response:
         changes=[change_row(each) for each in changes[:_CHANGES]], more=max(0, len(changes) - _CHANGES),
         steps=steps_of(mine), more_steps=max(0, len(mine.get("steps") or ()) - 500),
         log=[event for event in reversed(events) if began is not None and event.at >= began],
+        approve_with=approval(target, found.digest),
     )  # fmt: skip
 
 
