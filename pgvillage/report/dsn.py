@@ -105,15 +105,16 @@ def _go(target: ClientTarget) -> Dsn:
 
 
 def _odbc(target: ClientTarget) -> Dsn:
-    """Everything that psqlODBC hands to libpq goes into `pqopt`: its own Port is cut after nine characters."""
+    """Everything but sslmode in `pqopt`, which psqlODBC hands to libpq as it is.
+
+    Its own Port is cut after nine characters, and its Database and UID know no quoting (13.02).
+    """
     parameters = libpq_parameters(target)
-    own = {"Driver": "PostgreSQL Unicode", "Database": parameters.pop("dbname"), "UID": parameters.pop("user", "")}
     mode = parameters.pop("sslmode")
-    for name, value in (*own.items(), *parameters.items()):
+    for name, value in parameters.items():
         if "}" in value or "{" in value:
             raise UsageError(f"{name} {value!r}: psqlODBC's connection string carries no braces")
-    pairs = [f"{name}={{{value}}}" for name, value in own.items() if value]
-    return Dsn((";".join([*pairs, f"SSLmode={mode}", f"pqopt={{{conninfo(parameters)}}}"]),))
+    return Dsn((f"Driver={{PostgreSQL Unicode}};SSLmode={mode};pqopt={{{conninfo(parameters)}}}",))
 
 
 _JDBC_ROLES = {Role.PRIMARY: "primary", Role.STANDBY: "secondary", Role.PREFER_STANDBY: "preferSecondary"}

@@ -158,8 +158,9 @@ def test_hostile_names_arrive_by_every_form(estate: EstateBuilder, cluster: Patr
         with psycopg.connect(dsn(estate, driver, "primary", "-d", HOSTILE), password=cluster.password) as connection:
             assert connection.info.dbname == HOSTILE
 
+    text = dsn(estate, "python", "primary", "-d", HOSTILE)
+
     async def ask() -> str:
-        text = dsn(estate, "python", "primary", "-d", HOSTILE)
         connection = await asyncpg.connect(text, password=cluster.password)
         try:
             return str(await connection.fetchval("SELECT current_database()"))

@@ -118,11 +118,18 @@ class PatroniCluster:
         return found[0]
 
     def streaming(self, leader: PatroniNode) -> int:
-        """How many standbys stream from this node, as its own PostgreSQL counts them."""
+        """How many standbys answer queries and stream from this node, as its own PostgreSQL counts them."""
+        asked = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
         with suppress(psycopg.Error), self.connect(leader, connect_timeout=5) as connection:
-            rows = connection.execute("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").fetchall()
-            return int(rows[0][0])
+            # pg_basebackup streams too, under a name of its own
+            names = {name for (name,) in connection.execute(asked.encode()).fetchall()}
+            return sum(self._serves(node) for node in self.nodes if node.name in names)
         return 0
+
+    def _serves(self, node: PatroniNode) -> bool:
+        with suppress(psycopg.Error), self.connect(node, connect_timeout=5):
+            return True
+        return False
 
     def replicas(self) -> list[PatroniNode]:
         leader = self.leader()
@@ -193,13 +200,13 @@ def patroni_cluster(
         for node in members:
             _prepare(cluster, node, {**_LIVELY, **(dynamic or {})}, binaries or newest())
         try:
-            cluster.start(members[0])
-            cluster.wait(streaming=0)
-            for node in members[1:]:
+            for node in members:
                 cluster.start(node)
             cluster.wait()
             yield cluster
         finally:
+            for node in members:
+                _quit(node)
             for node in members:
                 _end(node)
 
@@ -250,12 +257,17 @@ def _configuration(
     }
 
 
-def _end(node: PatroniNode) -> None:
+def _quit(node: PatroniNode) -> None:
     """Patroni first, so that it starts nothing again; an immediate shutdown frees PostgreSQL's shared memory."""
     if node.process is not None:
         stop(node.process, signal.SIGKILL)
     if (postmaster := node.postmaster()) is not None:
         os.kill(postmaster, signal.SIGQUIT)
+
+
+def _end(node: PatroniNode) -> None:
+    """Waits, and removes the segment of shared memory that a killed postmaster leaves behind."""
+    if (postmaster := node.postmaster()) is not None:
         wait_until(lambda: _gone(postmaster), f"the end of {node.name}", node.log)
     with suppress(OSError, ValueError, IndexError):
         segment = (node.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
