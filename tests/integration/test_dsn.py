@@ -20,6 +20,7 @@ import pytest
 
 from pgvillage.cli.app import run
 from tests.integration.estate_builder import EstateBuilder
+from tests.servers import wait_until
 from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
 
 HOSTILE = "s h'o\"p\\;{%41é}=/&"
@@ -150,10 +151,21 @@ def test_clients_follow_a_switchover_and_a_killed_primary(estate: EstateBuilder,
     check(texts, cluster, cluster.wait(streaming=1))
 
 
+def running(cluster: PatroniCluster) -> list[PatroniNode]:
+    return [node for node in cluster.nodes if node.postmaster() is not None]
+
+
+def has_database(cluster: PatroniCluster, node: PatroniNode) -> bool:
+    with cluster.connect(node) as connection:
+        return bool(connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [HOSTILE]).fetchall())
+
+
 def test_hostile_names_arrive_by_every_form(estate: EstateBuilder, cluster: PatroniCluster) -> None:
     leader = cluster.wait(streaming=0)
     with cluster.connect(leader) as connection:
         connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(HOSTILE)))
+    # a host that knows no such database yet may end a driver's search for the right one
+    wait_until(lambda: all(has_database(cluster, node) for node in running(cluster)), "the database on every node")
     for driver in ("libpq", "go", "python"):
         with psycopg.connect(dsn(estate, driver, "primary", "-d", HOSTILE), password=cluster.password) as connection:
             assert connection.info.dbname == HOSTILE
