@@ -162,7 +162,7 @@ def _npgsql(target: ClientTarget) -> Dsn:
     elif target.role is not Role.ANY:
         warnings.append(
             f"Npgsql refuses a role with a single host: nothing checks that it is {_WHAT[target.role]}; "
-            "name the cluster's other hosts in its manifest"
+            "it takes one with several hosts in the manifest, and through a proxy the proxy's word counts"
         )
     text = ";".join(f"{name}={_npgsql_value(value)}" for name, value in pairs.items() if value)
     return Dsn((text,), tuple(warnings))
