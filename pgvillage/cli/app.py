@@ -15,6 +15,7 @@ from pgvillage.cli import (
     directory,
     doctor,
     drift,
+    dsn,
     explain,
     get,
     history,
@@ -55,6 +56,8 @@ app.command("events")(history.events)
 app.command("history")(history.history)
 app.command("reconcile")(ask.reconcile)
 app.command("approve")(ask.approve)
+app.command("dsn")(dsn.command)
+app.command("connect")(dsn.connect)
 app.command("suspend")(suspend.suspend)
 app.command("resume")(suspend.resume)
 app.command("serve")(serve.command)

@@ -11,6 +11,7 @@ from pgvillage.core.run import Outcome
 from pgvillage.core.schema_files import write_or_say_how
 from pgvillage.report.access_schema import access_schema, role_schema
 from pgvillage.report.chat_webhook import notice_schema
+from pgvillage.report.dsn_json import dsn_schema
 from pgvillage.report.saved import FORMAT_VERSION
 from pgvillage.report.schema_parts import Schema
 from pgvillage.report.schema_parts import count as _count
@@ -196,6 +197,7 @@ def schemas() -> dict[str, Schema]:
     """File name -> JSON Schema."""
     found = {"plan": plan_schema(), "run": run_schema(), "access": access_schema(), "role-access": role_schema()}
     found["notice"] = notice_schema()
+    found["dsn"] = dsn_schema()
     head = {"$schema": DIALECT}
     return {f"{name}.json": {**head, "$id": f"urn:pgvillage:v1:{name}", **body} for name, body in found.items()}
 

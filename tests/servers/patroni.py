@@ -1,0 +1,307 @@
+"""Real Patroni for tests: nodes on loopback over a real etcd, each with a PostgreSQL of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import yaml
+
+from tests.servers import free_port, stop, wait_until
+from tests.servers.etcd import EtcdServer, running_etcd
+from tests.servers.postgres import as_user, newest
+
+# Patroni takes no shorter ttl than 20 s: so long an etcd lease of a killed leader lasts.
+FAILOVER_SECONDS = 60
+_LIVELY = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "primary_start_timeout": 0}
+
+
+@dataclass(slots=True)
+class PatroniNode:
+    """One member: `port` is PostgreSQL's, `api` its REST API's; `process` is Patroni, None before the first start."""
+
+    name: str
+    folder: Path
+    port: int
+    api: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "patroni.log"
+
+    def postmaster(self) -> int | None:
+        """The pid of the node's PostgreSQL, None where none runs."""
+        with suppress(OSError, ValueError, IndexError):
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            os.kill(pid, 0)
+            return pid
+        return None
+
+
+@dataclass(slots=True)
+class PatroniCluster:
+    """Superuser `postgres` with `password`; `scope` is the cluster's name in etcd, under /service/."""
+
+    etcd: EtcdServer
+    nodes: tuple[PatroniNode, ...]
+    scope: str = "lab"
+    password: str = "planted-superuser-password"
+
+    def node(self, name: str) -> PatroniNode:
+        return next(node for node in self.nodes if node.name == name)
+
+    def connect(self, node: PatroniNode, database: str = "postgres", **more: Any) -> psycopg.Connection[Any]:
+        given = {"user": "postgres", "password": self.password, **more}
+        return psycopg.connect(host="127.0.0.1", port=node.port, dbname=database, autocommit=True, **given)
+
+    def request(self, node: PatroniNode, method: str, path: str, body: object = None) -> tuple[int, str]:
+        """One call of the node's REST API: status and body. Raises OSError when nobody answers."""
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{node.api}{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def members(self) -> dict[str, dict[str, Any]]:
+        """Name -> role, state, timeline, lag, as the first node that answers tells it; {} when none does."""
+        for node in self.nodes:
+            with suppress(OSError, ValueError):
+                members = json.loads(self.request(node, "GET", "/cluster")[1])["members"]
+                return {member["name"]: member for member in members}
+        return {}
+
+    def leader(self) -> PatroniNode | None:
+        """The node that holds the leader's lock and says of itself that it is the primary."""
+        for node in self.nodes:
+            with suppress(OSError):
+                if self.request(node, "GET", "/primary")[0] == 200:
+                    return node
+        return None
+
+    def wait(self, streaming: int | None = None, seconds: float = FAILOVER_SECONDS) -> PatroniNode:
+        """The leader, as soon as there is one and `streaming` replicas stream from it (every other by default)."""
+        wanted = len(self.nodes) - 1 if streaming is None else streaming
+        found: list[PatroniNode] = []
+
+        def settled() -> bool:
+            leader = self.leader()
+            found[:] = [leader] if leader else []
+            return leader is not None and self.streaming(leader) >= wanted
+
+        wait_until(settled, "Patroni's cluster", self.nodes[0].log, seconds)
+        return found[0]
+
+    def streaming(self, leader: PatroniNode) -> int:
+        """How many standbys answer queries and stream from this node, as its own PostgreSQL counts them."""
+        asked = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
+        with suppress(psycopg.Error), self.connect(leader, connect_timeout=5) as connection:
+            # pg_basebackup streams too, under a name of its own
+            names = {name for (name,) in connection.execute(asked.encode()).fetchall()}
+            return sum(self._serves(node) for node in self.nodes if node.name in names)
+        return 0
+
+    def _serves(self, node: PatroniNode) -> bool:
+        with suppress(psycopg.Error), self.connect(node, connect_timeout=5):
+            return True
+        return False
+
+    def replicas(self) -> list[PatroniNode]:
+        leader = self.leader()
+        return [node for node in self.nodes if node is not leader]
+
+    def start(self, node: PatroniNode) -> None:
+        """Starts Patroni on a node, which starts or joins PostgreSQL as it sees fit."""
+        with node.log.open("ab") as log:
+            node.process = subprocess.Popen(
+                [*_readable(), sys.executable, "-m", "patroni", str(node.folder / "patroni.yml")],
+                cwd=node.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **_user(),
+            )  # fmt: skip
+
+    def kill(self, node: PatroniNode) -> None:
+        """A power failure of the node: kill -9 for Patroni, its postmaster and every process of that."""
+        assert node.process is not None
+        node.process.kill()
+        node.process.wait()
+        if (postmaster := node.postmaster()) is not None:
+            for pid in (postmaster, *_children(postmaster)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: node.postmaster() is None or _gone(postmaster), f"the end of {node.name}", node.log)
+
+    def switchover(self, to: PatroniNode | None = None) -> PatroniNode:
+        """By the REST API, and when Patroni answers it is done: the new leader. Raises RuntimeError in its words."""
+        leader = self.wait(streaming=0)
+        body = {"leader": leader.name, **({"candidate": to.name} if to else {})}
+        status, text = self.request(leader, "POST", "/switchover", body)
+        if status != 200:
+            raise RuntimeError(f"switchover from {leader.name}: {status} {text}")
+        return self.wait(streaming=0)
+
+    def configure(self, **dynamic: Any) -> None:
+        """A merge patch to the dynamic configuration in etcd."""
+        status, text = self.request(self.wait(streaming=0), "PATCH", "/config", dynamic)
+        if status != 200:
+            raise RuntimeError(f"PATCH /config: {status} {text}")
+
+    def pause(self, on: bool = True) -> None:
+        """Patroni's maintenance mode; returns when every member that answers knows it."""
+        self.configure(pause=True if on else None)
+
+        def known() -> bool:
+            return all(json.loads(self.request(n, "GET", "/patroni")[1]).get("pause", False) is on for n in self._up())
+
+        wait_until(known, "the pause", self.nodes[0].log)
+
+    def _up(self) -> list[PatroniNode]:
+        return [node for node in self.nodes if node.process is not None and node.process.poll() is None]
+
+
+@contextmanager
+def patroni_cluster(
+    folder: Path, nodes: int = 3, dynamic: Mapping[str, Any] | None = None, binaries: Path | None = None
+) -> Iterator[PatroniCluster]:
+    """A cluster whose leader is up and whose other nodes stream; `dynamic` goes over the settings it begins with.
+
+    It has one member of etcd, the newest PostgreSQL of this machine (or `binaries`), loop_wait 1 s and a ttl of 20 s.
+    Everything is stopped and removed at the end, whatever was killed or restarted in between.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        etcd = stack.enter_context(running_etcd(folder / "etcd"))
+        home = stack.enter_context(_home(folder))
+        members = tuple(PatroniNode(f"n{at}", home / f"n{at}", free_port(), free_port()) for at in range(1, nodes + 1))
+        cluster = PatroniCluster(etcd, members)
+        for node in members:
+            _prepare(cluster, node, {**_LIVELY, **(dynamic or {})}, binaries or newest())
+        try:
+            for node in members:
+                cluster.start(node)
+            cluster.wait()
+            yield cluster
+        finally:
+            for node in members:
+                _quit(node)
+            for node in members:
+                _end(node)
+
+
+@contextmanager
+def _home(folder: Path) -> Iterator[Path]:
+    """Where the servers' user can work. As root not below `folder`, which pytest shuts for others."""
+    with tempfile.TemporaryDirectory(prefix="pgvillage-patroni-", dir=None if not os.getuid() else folder) as home:
+        Path(home).chmod(0o755)
+        yield Path(home)
+
+
+def _prepare(cluster: PatroniCluster, node: PatroniNode, dynamic: Mapping[str, Any], binaries: Path) -> None:
+    node.folder.mkdir()
+    (node.folder / "patroni.yml").write_text(yaml.safe_dump(_configuration(cluster, node, dynamic, binaries)))
+    if not os.getuid():
+        for path in (node.folder, node.folder / "patroni.yml"):
+            shutil.chown(path, "postgres", "postgres")
+
+
+def _configuration(
+    cluster: PatroniCluster, node: PatroniNode, dynamic: Mapping[str, Any], binaries: Path
+) -> dict[str, Any]:
+    api = f"127.0.0.1:{node.api}"
+    parameters = {"fsync": "off", "max_connections": 60, "unix_socket_directories": "", "wal_keep_size": "64MB"}
+    rules = ["host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256"]
+    dcs = {"postgresql": {"use_pg_rewind": True, "parameters": {"wal_log_hints": "on"}, "pg_hba": rules}, **dynamic}
+    return {
+        "scope": cluster.scope,
+        "name": node.name,
+        "restapi": {"listen": api, "connect_address": api},
+        "etcd3": {"host": "{}:{}".format(*cluster.etcd.address)},
+        "bootstrap": {"dcs": dcs, "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums", "no-sync"]},
+        "postgresql": {
+            "listen": node.host,
+            "connect_address": node.host,
+            "data_dir": str(node.data),
+            "bin_dir": str(binaries),
+            "pgpass": str(node.folder / "pgpass"),
+            "basebackup": [{"checkpoint": "fast"}, "no-sync"],
+            "authentication": {
+                "superuser": {"username": "postgres", "password": cluster.password},
+                "replication": {"username": "replicator", "password": "planted-replication-password"},
+                "rewind": {"username": "rewinder", "password": "planted-rewind-password"},
+            },
+            "parameters": parameters,
+        },
+    }
+
+
+def _quit(node: PatroniNode) -> None:
+    """Patroni first, so that it starts nothing again; an immediate shutdown frees PostgreSQL's shared memory."""
+    if node.process is not None:
+        stop(node.process, signal.SIGKILL)
+    if (postmaster := node.postmaster()) is not None:
+        os.kill(postmaster, signal.SIGQUIT)
+
+
+def _end(node: PatroniNode) -> None:
+    """Waits, and removes the segment of shared memory that a killed postmaster leaves behind."""
+    if (postmaster := node.postmaster()) is not None:
+        wait_until(lambda: _gone(postmaster), f"the end of {node.name}", node.log)
+    with suppress(OSError, ValueError, IndexError):
+        segment = (node.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        subprocess.run(["ipcrm", "-m", segment], check=False, capture_output=True)
+
+
+def _children(pid: int) -> list[int]:
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True)
+    return [int(word) for word in done.stdout.split()]
+
+
+def _gone(pid: int) -> bool:
+    """A zombie counts: PostgreSQL's parent is the machine's first process, which may take its time to notice."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
+
+
+def _user() -> dict[str, Any]:
+    return {} if _readable() else as_user()
+
+
+def _readable() -> list[str]:
+    """What goes before the command where root's Python lies in a folder that is shut for `postgres`."""
+    places = {Path(sys.prefix), Path(sys.executable).resolve().parent}
+    shut = [p for place in places for p in (place, *place.parents) if not p.stat().st_mode & stat.S_IXOTH]
+    if os.getuid() or not shut:
+        return []
+    see = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *see]
+
+
+def _environment() -> dict[str, str]:
+    """Without the settings of whoever runs the tests: Patroni and libpq read theirs from there too."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PATRONI", "PG", "ETCD"))}
