@@ -95,9 +95,9 @@ python_env() {
     [ -f "$1/.installed" ] && [ "$(cat "$1/.installed")" = "$stamp" ] && "$1/bin/python" -c '' && return 0
     say "Installing what $(basename "$2") names, with $("$python" -V), into $1 ..."
     create_environment "$python" "$1" "$3"
-    # Wheels alone, but for what has none: Patroni, in the tests, asks for it.
+    # Wheels alone, but for what has none: Patroni, in the tests, asks for both.
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
-        --no-binary python-etcd --require-hashes --requirement "$2"
+        --no-binary python-etcd,ydiff --require-hashes --requirement "$2"
     # The checkout itself needs no build: a path file puts it on the environment's path.
     site=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     printf "%s\n" "${checkout:?}" >"$site/pgvillage-checkout.pth"
