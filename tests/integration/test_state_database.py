@@ -427,3 +427,10 @@ def test_a_plan_keeps_when_it_was_first_seen_and_shows_what_is_held_by_now(state
     found = state.history.plan("c", D1)
     assert found is not None
     assert (found.revision, found.made_at, found.document) == ("r3", OLD, after)
+
+
+def test_a_delivery_is_taken_once_each_hook_for_itself(state: State) -> None:
+    assert state.intake.take("hub", "one", NOW)
+    assert not state.intake.take("hub", "one", NOW)
+    assert state.intake.take("lab", "one", NOW)
+    assert state.faults.count == 0

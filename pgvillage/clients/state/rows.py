@@ -34,7 +34,9 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """False, and nothing is changed, where there is one with its key: an error would count as the database's fault."""
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return connection.execute(make(table).values(row).on_conflict_do_nothing()).rowcount == 1
+    # psycopg's cursor is closed after an INSERT, and its count gone with it, unless told otherwise.
+    counted = make(table).values(row).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(counted).rowcount == 1
 
 
 def _plain(value: Any) -> Any:
