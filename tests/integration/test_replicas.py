@@ -171,22 +171,19 @@ async def test_the_estates_key_removed_makes_all_begin_again(etcd: EtcdServer) -
 
 
 async def test_an_etcd_lost_for_a_while_stops_writing_and_nothing_else(tmp_path: Path) -> None:
-    port, peer = free_port(), free_port()
-    fixed = [f"--listen-client-urls=http://127.0.0.1:{port}", f"--advertise-client-urls=http://127.0.0.1:{port}",
-             f"--listen-peer-urls=http://127.0.0.1:{peer}", f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
-             f"--initial-cluster=test=http://127.0.0.1:{peer}"]  # fmt: skip
+    ports = (free_port(), free_port())
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(client_of(f"http://127.0.0.1:{port}", timeout=0.75))
+        client = await stack.enter_async_context(client_of(f"http://127.0.0.1:{ports[0]}", timeout=0.75))
         one = await stack.enter_async_context(Replicas(client, "village", "a", ESTATE, QUICK))
         assert not one.reachable
         assert "no endpoint answered" in one.problem
-        with running_etcd(tmp_path / "etcd", arguments=fixed):
+        with running_etcd(tmp_path / "etcd", ports=ports):
             await shared_out([one], ["t"])
             await until(lambda: one.fence("t") is not None and one.reachable, "it came by itself")
         await until(lambda: one.fence("t") is None, "writing stops")
         assert await one.of(["t"]) == {"t"}
         assert not one.may_write
-        with running_etcd(tmp_path / "etcd", arguments=fixed):
+        with running_etcd(tmp_path / "etcd", ports=ports):
             await until(lambda: one.fence("t") is not None and not one.problem, "it is back by itself")
 
 

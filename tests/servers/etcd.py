@@ -61,9 +61,11 @@ class EtcdServer:
 
 
 @contextmanager
-def running_etcd(folder: Path, tls: EtcdTls | None = None, arguments: Sequence[str] = ()) -> Iterator[EtcdServer]:
-    """Starts one member and waits until it serves."""
-    client, peer = free_port(), free_port()
+def running_etcd(
+    folder: Path, tls: EtcdTls | None = None, arguments: Sequence[str] = (), ports: tuple[int, int] | None = None
+) -> Iterator[EtcdServer]:
+    """Starts one member and waits until it serves; `ports` for clients and peers, where they must be known before."""
+    client, peer = ports or (free_port(), free_port())
     scheme = "https" if tls else "http"
     url, peer_url = f"{scheme}://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     folder.mkdir(parents=True, exist_ok=True)
