@@ -96,6 +96,7 @@ def test_a_full_disk_costs_history_and_nothing_else(pg: PostgresServer, estate: 
         resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
         daemon.wait_for("the state database answers again")
         corrects(daemon, pg, "with room again")
+        daemon.wait(lambda: "DriftCorrected" in daemon.get("/api/v1/events")[1], "history again")
         assert daemon.stop() == 0
     assert "DriftCorrected" in estate.run("events", "-o", "json").done().out
 
