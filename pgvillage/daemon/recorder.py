@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from pgvillage.core.change import Origin
 from pgvillage.core.history import DriftRecord, Event, PlanRecord
@@ -56,19 +57,20 @@ class Recorder:
         before = self._before.get(look.target) or self._state.statuses.get(look.target)
         self._state.statuses.put(status)
         if plan.status is Status.PLANNED:
+            document = plan_document(look.plan) if plan.changes else {}
             if plan.changes:
-                self._state.history.put_plan(_plan_record(look.plan, plan))
-            self._note_drift(look, plan)
+                self._state.history.put_plan(_plan_record(look.plan, plan, document))
+            self._note_drift(look, plan, document)
         drifted = self._drift.get(look.target)
         for event in events_of(before or TargetStatus(look.target), look, drifted):
             self._state.events.add(event)
         return True
 
-    def _note_drift(self, look: Look, plan: TargetPlan) -> None:
+    def _note_drift(self, look: Look, plan: TargetPlan, document: Mapping[str, Any]) -> None:
         at = plan.observed_at or look.status.observed_at
         if at is None:
             return
-        seen = list(_drift_records(look, plan))
+        seen = list(_drift_records(look, plan, document))
         if plan.unread:  # what was not read is not over
             known = {(record.address, record.fingerprint) for record in seen}
             still = self._state.history.drifts(look.target)
@@ -77,14 +79,14 @@ class Recorder:
         self._state.history.seen_drifts(look.target, seen, at, "corrected" if corrected else "gone")
 
 
-def _plan_record(whole: Plan, plan: TargetPlan) -> PlanRecord:
+def _plan_record(whole: Plan, plan: TargetPlan, document: Mapping[str, Any]) -> PlanRecord:
     assert plan.observed_at is not None
-    document = plan_document(whole)
     return PlanRecord(str(plan.target), plan.digest, whole.revision, plan.observed_at, document, whole.subject)
 
 
-def _drift_records(look: Look, plan: TargetPlan) -> Iterator[DriftRecord]:
-    documents = {change["address"]: change for change in plan_document(look.plan)["targets"][0]["changes"]}
+def _drift_records(look: Look, plan: TargetPlan, document: Mapping[str, Any]) -> Iterator[DriftRecord]:
+    """`document` is the plan's, empty where the plan has no changes."""
+    documents = {change["address"]: change for target in document.get("targets", ()) for change in target["changes"]}
     at = plan.observed_at
     for change in plan.changes:
         if change.origin is Origin.DRIFT and at is not None:

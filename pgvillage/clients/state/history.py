@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, and_, insert, select, update
+from sqlalchemy import Engine, and_, bindparam, insert, select, update
 
 from pgvillage.clients.state.rows import as_record, as_row, insert_new
 from pgvillage.clients.state.tables import drift, plan, run
@@ -68,14 +68,20 @@ class History:
     def seen_drifts(self, target: str, seen: Sequence[DriftRecord], at: datetime, ended: str = "gone") -> None:
         """All the drift that a full look of a target found: what is new is opened, what is missing ends as `ended`."""
         with self._engine.begin() as connection:
-            rows = connection.execute(select(drift).where(drift.c.target == target, drift.c.ended_at.is_(None)))
+            found = select(drift.c.id, drift.c.address, drift.c.fingerprint)
+            rows = connection.execute(found.where(drift.c.target == target, drift.c.ended_at.is_(None)))
             opened = {(row.address, row.fingerprint): row.id for row in rows}
+            known, new = [], []
             for record in seen:
-                known = opened.pop((record.address, record.fingerprint), None)
-                if known is None:
-                    connection.execute(insert(drift).values(as_row(record)))
+                row = opened.pop((record.address, record.fingerprint), None)
+                if row is None:
+                    new.append(as_row(record))
                 else:
-                    connection.execute(update(drift).where(drift.c.id == known).values(last_seen=at))
+                    known.append({"row": row})
+            if new:
+                connection.execute(insert(drift), new)
+            if known:
+                connection.execute(update(drift).where(drift.c.id == bindparam("row")).values(last_seen=at), known)
             if opened:
                 gone = update(drift).where(drift.c.id.in_(opened.values()))
                 connection.execute(gone.values(ended_at=at, ended=ended))
