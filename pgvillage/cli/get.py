@@ -97,7 +97,7 @@ def describe(
     console, now = console_of(no_color=no_color), datetime.now(UTC)
     print_target(console, found["target"], now)
     if found["plan"] is not None:
-        print_plan_of(console, found["plan"], found["target"])
+        print_plan_of(console, found["plan"], blocked=bool(found["target"]["blocked"]))
     print_past(console, {what: found[what] for what in ("drifts", "runs", "events")}, now)
     return 0
 

@@ -53,7 +53,7 @@ def live_plan(planned: Planned, name: str) -> Row:
     from pgvillage.report.json import plan_document
 
     (digest,) = [each.digest for each in planned.plan.targets if str(each.target) == name]
-    return {"target": name, "digest": digest, "document": plan_document(planned.plan)}
+    return {"target": name, "digest": digest, "current": True, "document": plan_document(planned.plan)}
 
 
 def _status(plan: TargetPlan, labels: dict[str, str], revision: str) -> TargetStatus:

@@ -57,13 +57,13 @@ def _ends(until: str | None) -> str:
     return f"{datetime.fromisoformat(until).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if until else "somebody resumes it"
 
 
-def print_plan_of(console: Console, plan: Row, target: Row) -> None:
+def print_plan_of(console: Console, plan: Row, *, blocked: bool) -> None:
     """A stored plan, shortly; the last one there was where it is not what the target's newest look found."""
     name = plan["target"]
     targets: Sequence[Row] = [t for t in plan["document"].get("targets", ()) if t.get("address") == name]
     changes = [change for target in targets for change in target.get("changes", ())]
-    words = "plan " if target["changes"] else "last plan "
-    console.print(Text.assemble("\n", (words, "bold"), plan["digest"][:12], f"  {counted(len(changes), 'change')}"))
+    title = "plan " if plan["current"] else "last plan "
+    console.print(Text.assemble("\n", (title, "bold"), plan["digest"][:12], f"  {counted(len(changes), 'change')}"))
     for change in changes[:_SHOWN]:
         mark = "/".join(_MARKS.get(action, "?") for action in change["actions"])
         held = f"  (held: {change['held']})" if change["held"] else ""
@@ -76,7 +76,7 @@ def print_plan_of(console: Console, plan: Row, target: Row) -> None:
             console.print(
                 Text(show_text(f"  ✗ {gate['rule']}: {gate['message']}", 400), style="yellow"), soft_wrap=True
             )
-    if target["blocked"]:
+    if blocked:
         line = f"  to let it pass: {approval(name, plan['digest'])}"
         console.print(Text(line, style="bold"), soft_wrap=True)
 
