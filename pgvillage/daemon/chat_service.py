@@ -18,7 +18,7 @@ _LOOK = 15.0  # seconds between looks at what waits
 
 
 class ChatService:
-    """A Listener, and an EstateListener. Raises SettingsError for channels that the settings do not have."""
+    """A Listener, and an EstateListener. Settings are checked (`check_channels`) before they come here."""
 
     def __init__(self, state: State, settings: Settings, metrics: Metrics) -> None:
         self._state, self._metrics = state, metrics
@@ -26,12 +26,11 @@ class ChatService:
         self._set(settings)
 
     def use(self, settings: Settings) -> None:
-        """New settings: what is being sent now is sent again by them. Raises SettingsError, and the old ones stay."""
+        """New settings: what is being sent now is sent again by them."""
         self._set(settings)
         self._fresh.set()
 
     def _set(self, settings: Settings) -> None:
-        check_channels(settings)
         serve = settings.serve
         self._sender = Sender(self._state.outbox, settings.channels, deliver, counted=self._metrics.delivered)
         self._notifier = Notifier(
@@ -71,6 +70,7 @@ class ChatService:
 
 
 def check_channels(settings: Settings) -> None:
+    """Raises SettingsError for channels that the settings do not have."""
     unknown = sorted(set(settings.serve.notify) - set(settings.channels))
     if unknown:
         raise SettingsError(f"serve.notify names channels the settings do not have: {', '.join(unknown)}")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from pgvillage.core.errors import PgVillageError, SettingsError
+from pgvillage.core.errors import PgVillageError
+from pgvillage.daemon.chat_service import check_channels
 from pgvillage.settings import Settings
 from pgvillage.wiring import RealWorld, real_world
 
@@ -20,9 +21,7 @@ _AT_START = ("listen", "replica", "replicas", "database", "logs")
 
 def checked(world: RealWorld) -> RealWorld:
     """Raises SettingsError for what no single section can see."""
-    unknown = sorted(set(world.settings.serve.notify) - set(world.settings.channels))
-    if unknown:
-        raise SettingsError(f"serve.notify names channels the settings do not have: {', '.join(unknown)}")
+    check_channels(world.settings)
     return world
 
 
