@@ -59,6 +59,7 @@ class Daemon:
         self.feed = EstateFeed(lambda: self.world, lambda: self.world.source().head())
         self.shared = self._shared()
         self.shared.listeners = self._listeners()
+        self.metrics.working_by(lambda: self.shared.turns)
         self.loops = Loops(self.shared)
         self.actions = Actions(self.state, world.now, self._wake)
         self._loop = asyncio.get_running_loop()
@@ -106,12 +107,11 @@ class Daemon:
         ]
 
     def _moves(self) -> list[Loop]:
-        late = self.loops.late()
-        return [Loop("estate", moves=self.loops.alive), *(Loop(name, late[name] <= 0, late[name]) for name in late)]
+        return [Loop(name, moves, late) for name, moves, late in self.loops.standing()]
 
     def _pulse(self) -> Pulse:
         members = sorted(self.shares.members) if isinstance(self.shares, Replicas) else [self.replica]
-        return Pulse(members, {name: late for name, late in self.loops.late().items() if late > 0}, self._started)
+        return Pulse(members, self._started)
 
     async def keeping(self) -> None:
         """Forget history that is older than the settings keep; one replica does it for all. Until cancelled."""

@@ -50,9 +50,14 @@ class Loops:
     def targets(self) -> list[str]:
         return sorted(self._loops)
 
-    def late(self) -> dict[str, float]:
-        """Of every target that is ours: the seconds that its look is behind its time, 0 when it is not."""
-        return {name: max(0.0, self._loops[name][0].late) for name in self.targets}
+    def standing(self) -> list[tuple[str, bool, float]]:
+        """Of the estate's loop and of every target that is ours: does it move, and the seconds its look is late."""
+        now = self._clock()
+        loops = [(name, self._loops[name][0]) for name in self.targets]
+        return [
+            ("estate", now < self._shared.feed.due, 0.0),
+            *((name, now < each.due, each.late) for name, each in loops),
+        ]
 
     def is_writing(self, target: str) -> bool:
         """Whether an apply is under way there, also one of a target that is being given up."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -15,6 +15,7 @@ from pgvillage.core.plan import Plan, Status, TargetPlan
 from pgvillage.core.run import TargetRun
 from pgvillage.core.status import TargetStatus
 from pgvillage.daemon.look import Look
+from pgvillage.daemon.turns import Turns
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -59,8 +60,8 @@ class Metrics:
             "pgvillage_look_seconds", "How long full looks take.", buckets=_SECONDS, registry=self.registry
         )
         self.lag = self._gauge("loop_lag_seconds", "How late the last look began.")
-        self.waiting = self._gauge("looks_waiting", "Targets that wait for their turn.")
-        self.working = self._gauge("looks_working", "Targets that are looked at or written to now.")
+        self._waiting = self._gauge("looks_waiting", "Targets that wait for their turn.")
+        self._working = self._gauge("looks_working", "Targets that are looked at or written to now.")
         self._cheap = self._counter("fingerprint_looks", "Cheap looks.")
         self._alarms = self._counter("fingerprint_alarms", "Cheap looks that brought a full look forward.")
         self._connections = self._gauge("watch_connections", "Connections that cheap looks keep open.")
@@ -152,6 +153,11 @@ class Metrics:
         for channel, (count, age) in waiting.items():
             self._undelivered.labels(channel).set(count)
             self._oldest.labels(channel).set(age)
+
+    def working_by(self, turns: Callable[[], Turns]) -> None:
+        """Whose turns to count when somebody asks; new settings can bring others."""
+        self._waiting.set_function(lambda: turns().waiting)
+        self._working.set_function(lambda: turns().working)
 
     def began(self, late: float) -> float:
         """A full look begins `late` seconds after it was due; the time to give back to `ended`."""

@@ -69,8 +69,8 @@ class TargetLoop:
 
     @property
     def late(self) -> float:
-        """Seconds that the next look is behind its time; less than nothing while there is time."""
-        return self._clock() - self._next
+        """Seconds that the next look is behind its time; a look that is under way is not late."""
+        return 0.0 if self.busy else max(0.0, self._clock() - self._next)
 
     def end(self) -> None:
         """No further look; one that is under way goes on to its end."""
@@ -81,8 +81,7 @@ class TargetLoop:
         structlog.contextvars.bind_contextvars(target=self.name)
         cheap = asyncio.create_task(self.fingerprints.run())
         try:
-            await self._wait(self._first)
-            self._why = "start"
+            await self._wait(self._first, "start")
             while not self._ended:
                 await self._turn()
                 if not self._ended:
@@ -103,7 +102,7 @@ class TargetLoop:
         """The longest that a retry waits, in seconds: never longer than the interval."""
         return min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(20, setbacks - 1), self._shared.serve.observe)
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, seconds: float, why: str = "interval") -> None:
         self._next = self._clock() + seconds
         self.due = self._next + _LATE
         try:
@@ -111,7 +110,7 @@ class TargetLoop:
                 await self._woken.wait()
             self._next = min(self._next, self._clock())
         except TimeoutError:
-            self._why = "interval"
+            self._why = why
         self._woken.clear()
 
     async def _turn(self) -> None:

@@ -1,6 +1,8 @@
-"""The daemon's parts without servers: notices, metrics with hostile names, addresses."""
+"""The daemon's parts without servers: metrics with hostile names, addresses."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,6 +11,7 @@ from pgvillage.core.errors import SettingsError
 from pgvillage.core.plan import Gate
 from pgvillage.daemon.listening import bound
 from pgvillage.daemon.metrics import Metrics
+from pgvillage.daemon.turns import Turns
 from tests.unit.report_plans import HOSTILE, drifted, full_plan, full_run, plan, role, target
 
 
@@ -44,3 +47,27 @@ async def test_gauges_of_targets_that_are_gone_are_gone() -> None:
 def test_an_address_that_can_not_be_is_a_clear_error(listen: str) -> None:
     with pytest.raises(SettingsError, match=r"^serve\.listen: "):
         bound(listen)
+
+
+async def test_who_works_and_who_waits_is_counted_when_asked() -> None:
+    metrics, turns = Metrics(), [Turns(1)]
+    metrics.working_by(lambda: turns[0])
+
+    def counted() -> tuple[float | None, float | None]:
+        of = metrics.registry.get_sample_value
+        return of("pgvillage_looks_working"), of("pgvillage_looks_waiting")
+
+    async def work(may_end: asyncio.Event) -> None:
+        async with turns[0].turn(failing=False):
+            await may_end.wait()
+
+    end = asyncio.Event()
+    tasks = [asyncio.create_task(work(end)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert counted() == (1, 2)
+    end.set()
+    await asyncio.gather(*tasks)
+    assert counted() == (0, 0)
+    turns[0] = Turns(2)
+    async with turns[0].turn(failing=False):
+        assert counted() == (1, 0)

@@ -176,6 +176,10 @@ def test_the_dead_the_hanging_and_the_flapping_keep_nobody_waiting(tmp_path: Pat
                 assert on.status(name).fresh(on.world.now())
             assert not on.status("c000").fresh(on.world.now())
             assert on.loops.alive
+            standing = on.loops.standing()
+            assert [name for name, _, _ in standing] == ["estate", *names]
+            assert all(moves for _, moves, _ in standing), "a look that hangs has its time limit, and moves"
+            assert {name for name, _, late in standing if late > 60} <= bad, "only who waits among the failing is late"
 
     travel(story())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,9 @@ from pgvillage.access.who_can import Answers
 from pgvillage.clients.oidc import OidcClient
 from pgvillage.clients.state.state import State
 from pgvillage.daemon.actions import Actions
-from pgvillage.daemon.dashboard.limits import Limiter
 from pgvillage.daemon.dashboard.live import Feed
-from pgvillage.daemon.dashboard.origin import is_https, listens_locally
+from pgvillage.daemon.limits import Limiter
+from pgvillage.daemon.origin import is_https, listens_locally
 from pgvillage.settings import Settings
 
 AskAccess = Callable[[str, str, str], Awaitable[Answers]]  # target, privilege, object; asked live
@@ -24,10 +24,9 @@ AskAccess = Callable[[str, str, str], Awaitable[Answers]]  # target, privilege, 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What the process knows of itself: loops that are late by seconds, replicas that it sees."""
+    """What the process knows of itself: the replicas that it sees, and since when it runs."""
 
     replicas: Sequence[str] = ()
-    late: Mapping[str, float] = field(default_factory=dict)
     started: datetime | None = None
 
 
