@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from pgvillage.daemon.api_auth import Auth, Refused
 from pgvillage.daemon.api_endpoints import ENDPOINTS, PREFIX, Endpoint
 from pgvillage.daemon.api_openapi import openapi
 from pgvillage.daemon.api_request import Asked, Fault, answered, body_of, problem, query_of, told
+from pgvillage.daemon.origin import peer_of
 from pgvillage.report import state_models as models
 
 log = structlog.get_logger("pgvillage.api")
@@ -47,7 +48,7 @@ class About:
     started_at: datetime
     loops: Callable[[], Sequence[Loop]] = tuple
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    address_of: Callable[[Request], str] = field(default=lambda request: request.client.host if request.client else "")
+    address_of: Callable[[Request], str] = peer_of
 
 
 def api_routes(state: State, actions: Actions, auth: Auth, about: About) -> list[Route]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from pgvillage.clients.secrets import read_secret
 from pgvillage.core.errors import SettingsError
 from pgvillage.daemon.actions import Role, Who
+from pgvillage.daemon.limits import Limiter, network_of
+from pgvillage.daemon.origin import LOCAL, host_of, listens_locally
 from pgvillage.settings import Settings
 from pgvillage.settings.api import Scope
 
@@ -21,7 +22,7 @@ _SHORTEST = 20
 _WRONG = 10  # tokens an address may get wrong in a minute
 _WINDOW = 60.0
 _ADDRESSES = 4_096
-_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+_HERE = frozenset(LOCAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,11 @@ class Auth:
     anonymous: bool = False
     hosts: frozenset[str] = _HERE
     clock: Callable[[], float] = time.monotonic
-    _wrong: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict, repr=False)
+
+    @cached_property
+    def _wrong(self) -> Limiter:
+        """Addresses with tokens that are none."""
+        return Limiter(_WRONG, _WINDOW, self.clock, keys=_ADDRESSES)
 
     @classmethod
     def of(cls, settings: Settings) -> Auth:
@@ -75,10 +80,11 @@ class Auth:
             caller = Caller(f"token:{token.name}", frozenset(token.scopes), labels)
             if tokens.setdefault(_digest(value), caller) is not caller:
                 raise SettingsError(f"api.tokens: {token.name!r} has the same secret as another")
-        listen, url = _host(settings.serve.listen), settings.serve.url
+        listen, url = host_of(settings.serve.listen), settings.serve.url
         said = settings.api.anonymous_read
         names = _HERE | {listen} | ({urlsplit(url).hostname or listen} if url else set())
-        return cls(tuple(tokens.items()), listen in _HERE if said is None else said, frozenset(names))
+        anonymous = listens_locally(settings.serve) if said is None else said
+        return cls(tuple(tokens.items()), anonymous, frozenset(names))
 
     def caller(self, authorization: str | None, host: str, address: str) -> Caller:
         """Raises Refused. Nothing is taken from cookies, so no other site's page can act through a browser."""
@@ -86,16 +92,15 @@ class Auth:
             if not self.anonymous:
                 raise Refused(401, "a token is needed: Authorization: Bearer …")
             # A page elsewhere can point its own name at this address; it can't make the browser call us by ours.
-            if _host(host) not in self.hosts:
+            if host_of(host) not in self.hosts:
                 raise Refused(403, "this server is not called so: `serve.url` of the settings says how, or use a token")
             return ANYBODY
-        key = _network(address)
-        wait = self._wait(key)
-        if wait:
-            raise Refused(429, "too many wrong tokens from this address", wait)
+        key = network_of(address)
+        if left := self._wrong.wait(key):
+            raise Refused(429, "too many wrong tokens from this address", int(left) + 1)
         found = self._of(authorization)
         if found is None:
-            self._count(key)
+            self._wrong.count(key)
             raise Refused(401, "this token is not known")
         return found
 
@@ -107,35 +112,6 @@ class Auth:
                 found = caller
         return found if scheme.lower() == "bearer" else None
 
-    def _wait(self, key: str) -> int:
-        began, count = self._wrong.get(key, (0.0, 0))
-        left = began + _WINDOW - self.clock()
-        return int(left) + 1 if count >= _WRONG and left > 0 else 0
-
-    def _count(self, key: str) -> None:
-        now = self.clock()
-        began, count = self._wrong.pop(key, (now, 0))
-        self._wrong[key] = (began, count + 1) if began + _WINDOW > now else (now, 1)
-        while len(self._wrong) > _ADDRESSES:
-            self._wrong.popitem(last=False)
-
 
 def _digest(value: str) -> bytes:
     return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
-
-
-def _host(text: str) -> str:
-    """Of HOST, HOST:PORT or [HOST]:PORT."""
-    try:
-        return (urlsplit(f"//{text}").hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-def _network(address: str) -> str:
-    """One customer of IPv6 has a /64."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from functools import partial
 
-import structlog
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +17,6 @@ from pgvillage.daemon.api_auth import Auth
 from pgvillage.daemon.chat_service import ChatService
 from pgvillage.daemon.dashboard.access import asked_live
 from pgvillage.daemon.dashboard.board import Board, Pulse
-from pgvillage.daemon.dashboard.origin import client_address
 from pgvillage.daemon.dashboard.routes import dashboard_routes
 from pgvillage.daemon.estate_feed import EstateFeed
 from pgvillage.daemon.http import http_app
@@ -28,6 +25,7 @@ from pgvillage.daemon.lookups import SharedLookups
 from pgvillage.daemon.loops import Loops
 from pgvillage.daemon.memory import Memory
 from pgvillage.daemon.metrics import Metrics
+from pgvillage.daemon.origin import address_of
 from pgvillage.daemon.recorder import Recorder
 from pgvillage.daemon.replica_metrics import ReplicaMetrics
 from pgvillage.daemon.replicas import Replicas
@@ -38,8 +36,6 @@ from pgvillage.daemon.turns import Turns
 from pgvillage.daemon.webhooks import webhook_routes
 from pgvillage.settings import Settings
 from pgvillage.wiring import RealWorld
-
-log = structlog.get_logger("pgvillage")
 
 _CHEAP = 32  # cheap looks at a time
 _PRUNE = 3600.0  # seconds between looks for history that is too old
@@ -93,15 +89,18 @@ class Daemon:
 
     def _app(self, settings: Settings) -> Starlette:
         auth = Auth.of(settings)
-        about = About(self.replica, self._started, self._moves, self.world.now, _address_of(settings))
+        about = About(
+            self.replica, self._started, self._moves, self.world.now, partial(address_of, serve=settings.serve)
+        )
         return http_app(self.loops, self.metrics, auth, about, self._routes(settings, auth, about))
 
     def _routes(self, settings: Settings, auth: Auth, about: About) -> list[BaseRoute]:
         """The dashboard takes what nobody else does, so it comes last."""
-        address_of = about.address_of
         board = Board(self.state, self.actions, settings, asked_live(self.world), self._pulse)
         return [
-            *webhook_routes(settings, self.feed.poke, self.state.intake, self.metrics.hooked, address_of=address_of),
+            *webhook_routes(
+                settings, self.feed.poke, self.state.intake, self.metrics.hooked, address_of=about.address_of
+            ),
             *api_routes(self.state, self.actions, auth, about),
             *dashboard_routes(board),
         ]
@@ -124,8 +123,7 @@ class Daemon:
             await asyncio.sleep(_DUTY)
 
     def _prune(self) -> None:
-        now: datetime = self.world.now()
-        self.state.prune(now, self.world.settings.serve.retention)
+        self.state.prune(self.world.now(), self.world.settings.serve.retention)
 
     def use(self, world: RealWorld) -> None:
         """New settings from the next look on; work that is under way ends with the old ones.
@@ -156,11 +154,3 @@ class Switch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.inner(scope, receive, send)
-
-
-def _address_of(settings: Settings) -> Callable[[Request], str]:
-    def address_of(request: Request) -> str:
-        peer = request.client.host if request.client else ""
-        return client_address(peer, request.headers.getlist("x-forwarded-for"), settings.serve.trusted_proxies)
-
-    return address_of

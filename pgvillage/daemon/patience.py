@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pgvillage.daemon.dashboard.limits import network_of
+from pgvillage.daemon.limits import network_of
 
 ASKS = 10.0  # seconds from the connection, or from the answer before, to the end of a request's headers
 READS = 30.0  # seconds that a client may leave an answer unread

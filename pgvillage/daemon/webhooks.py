@@ -30,6 +30,7 @@ from pgvillage.daemon.hooks.concern import concerns
 from pgvillage.daemon.hooks.delivery import Delivery, HookDialect
 from pgvillage.daemon.hooks.flood import Flood
 from pgvillage.daemon.hooks.github import FORGEJO, GITEA, GITHUB
+from pgvillage.daemon.origin import peer_of
 from pgvillage.settings import Hook, Repository, Settings
 
 log = structlog.get_logger("pgvillage.webhooks")
@@ -54,10 +55,6 @@ class Deliveries(Protocol):
 Count = Callable[[str, str], None]
 
 
-def peer_of(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
 def webhook_routes(
     settings: Settings,
     poke: Callable[[], None],
@@ -74,8 +71,7 @@ def webhook_routes(
     if not settings.webhooks:
         return []
     hooks = {name: _OpenHook(name, hook, _place(name, hook, settings)) for name, hook in settings.webhooks.items()}
-    gate = _Intake(hooks, settings.repository, poke, deliveries, count, read_seconds)
-    gate.address_of = address_of
+    gate = _Intake(hooks, settings.repository, poke, deliveries, count, read_seconds, address_of)
     return [Route("/hooks/{name}", gate.answer, methods=["POST"])]
 
 
@@ -135,21 +131,19 @@ _WORDS = {
 }
 
 
+@dataclass
 class _Intake:
-    def __init__(
-        self,
-        hooks: Mapping[str, _OpenHook],
-        repository: Repository,
-        poke: Callable[[], None],
-        deliveries: Deliveries,
-        count: Count,
-        read_seconds: float,
-    ) -> None:
-        self._hooks, self._repository = hooks, repository
-        self._poke, self._deliveries, self._count, self._read_seconds = poke, deliveries, count, read_seconds
+    _hooks: Mapping[str, _OpenHook]
+    _repository: Repository
+    _poke: Callable[[], None]
+    _deliveries: Deliveries
+    _count: Count
+    _read_seconds: float
+    _address_of: Callable[[Request], str]
+
+    def __post_init__(self) -> None:
         self._of_address, self._of_hook = Flood(60, 2), Flood(120, 4)
         self._reading: Counter[str] = Counter()
-        self.address_of: Callable[[Request], str] = peer_of
         # An unknown name is checked against a key that nobody has, so that it looks and lasts like a wrong secret.
         self._nobody = secrets.token_bytes(32)
         self._swept = datetime.min.replace(tzinfo=UTC)
@@ -175,7 +169,7 @@ class _Intake:
             log.info("webhook taken", hook=hook.name if hook else "")
 
     async def _take(self, request: Request, hook: _OpenHook | None) -> tuple[int, str]:
-        address = self.address_of(request)
+        address = self._address_of(request)
         if wait := self._of_address.wait(address, time.monotonic()):
             raise _Refused(429, "flood", wait)
         self._of_address.take(address, time.monotonic())

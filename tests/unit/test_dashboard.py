@@ -14,10 +14,10 @@ from pgvillage.core.password_hash import fits, hash_password, is_password_hash
 from pgvillage.core.status import Health, Ready, Suspension, Sync, TargetStatus
 from pgvillage.daemon.dashboard.changes import adopt_command, change_row, ignore_snippet
 from pgvillage.daemon.dashboard.conditions import Wanted, judge, rows_of
-from pgvillage.daemon.dashboard.limits import Limiter, network_of
 from pgvillage.daemon.dashboard.live import as_text, last_seen
-from pgvillage.daemon.dashboard.origin import client_address, host_is_ours, safe_next, same_origin
 from pgvillage.daemon.dashboard.reconciler import settings_text
+from pgvillage.daemon.limits import Limiter, network_of
+from pgvillage.daemon.origin import client_address, host_is_ours, safe_next, same_origin
 from pgvillage.settings import Serve, Settings
 
 NOW = datetime(2026, 5, 6, 3, 0, tzinfo=UTC)

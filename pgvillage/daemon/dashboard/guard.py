@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pgvillage.core.errors import PgVillageError, UsageError
 from pgvillage.daemon.actions import NotAllowed
 from pgvillage.daemon.dashboard.board import Board
-from pgvillage.daemon.dashboard.origin import host_is_ours, same_origin
 from pgvillage.daemon.dashboard.render import failure, sign_in_path
 from pgvillage.daemon.dashboard.visitors import Visitor, visitor_of
+from pgvillage.daemon.origin import host_is_ours, same_origin
 
 Form = Mapping[str, str]
 Page = Callable[[Board, Request, Visitor], Awaitable[Response]]

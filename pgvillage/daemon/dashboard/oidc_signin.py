@@ -15,11 +15,11 @@ from pgvillage.clients.oidc import Attempt, OidcError
 from pgvillage.core.errors import PgVillageError
 from pgvillage.daemon.actions import Role
 from pgvillage.daemon.dashboard.board import Board
-from pgvillage.daemon.dashboard.limits import network_of
-from pgvillage.daemon.dashboard.origin import safe_next
 from pgvillage.daemon.dashboard.render import failure
 from pgvillage.daemon.dashboard.signin import signed_in
 from pgvillage.daemon.dashboard.visitors import Visitor, cookie_name, drop_cookie, set_cookie
+from pgvillage.daemon.limits import network_of
+from pgvillage.daemon.origin import safe_next
 from pgvillage.settings.dashboard import Oidc, OidcRoles
 
 log = structlog.get_logger("pgvillage.dashboard")

@@ -17,10 +17,10 @@ from pgvillage.core.history import AuditEntry
 from pgvillage.core.password_hash import fits, is_password_hash, nobody
 from pgvillage.daemon.dashboard.board import Board
 from pgvillage.daemon.dashboard.guard import Form, form_of
-from pgvillage.daemon.dashboard.limits import network_of
-from pgvillage.daemon.dashboard.origin import safe_next
 from pgvillage.daemon.dashboard.render import failure, render
 from pgvillage.daemon.dashboard.visitors import Visitor, cookie_name, drop_cookie, set_cookie
+from pgvillage.daemon.limits import network_of
+from pgvillage.daemon.origin import safe_next
 from pgvillage.settings.dashboard import DashboardUser
 
 log = structlog.get_logger("pgvillage.dashboard")

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from pgvillage.clients.state.sessions import Session
 from pgvillage.daemon.actions import Role, Who
 from pgvillage.daemon.dashboard.board import Board
-from pgvillage.daemon.dashboard.origin import client_address
+from pgvillage.daemon.origin import address_of
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,9 +74,7 @@ def drop_cookie(board: Board, response: Response, purpose: str = "session") -> N
 
 
 async def visitor_of(board: Board, request: Request) -> Visitor:
-    peer = request.client.host if request.client else ""
-    forwarded = request.headers.getlist("x-forwarded-for")
-    address = client_address(peer, forwarded, board.settings.serve.trusted_proxies)
+    address = address_of(request, board.settings.serve)
     secret = request.cookies.get(cookie_name(board), "")
     if not secret:
         return Visitor(address)

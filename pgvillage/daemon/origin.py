@@ -6,18 +6,20 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
+
 from pgvillage.settings import Serve
 
-_LOCAL = ("localhost", "127.0.0.1", "::1")
+LOCAL = ("localhost", "127.0.0.1", "::1")
 _WILD = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
 def listens_locally(serve: Serve) -> bool:
     """Whether only this machine can reach it."""
-    return _host(serve.listen) in _LOCAL
+    return host_of(serve.listen) in LOCAL
 
 
-def _host(text: str) -> str:
+def host_of(text: str) -> str:
     """Of HOST, HOST:PORT or [HOST]:PORT, in small letters."""
     try:
         return (urlsplit(f"//{text}").hostname or "").lower()
@@ -32,10 +34,10 @@ def is_https(serve: Serve) -> bool:
 
 def host_is_ours(host: str, serve: Serve) -> bool:
     """Names of others are refused: a page elsewhere could point its own name here (DNS rebinding)."""
-    name, listen = _host(host), _host(serve.listen)
+    name, listen = host_of(host), host_of(serve.listen)
     if not name:
         return False
-    if name in (*_LOCAL, listen, (urlsplit(serve.url).hostname or "").lower() if serve.url else listen):
+    if name in (*LOCAL, listen, (urlsplit(serve.url).hostname or "").lower() if serve.url else listen):
         return True
     return listen in _WILD and _is_address(name)  # an address can't be rebound
 
@@ -60,6 +62,16 @@ def client_address(peer: str, forwarded: Iterable[str], trusted: Iterable[str]) 
     while is_proxy(found) and hops and _is_address(hops[-1]):
         found = hops.pop()
     return found
+
+
+def peer_of(request: Request) -> str:
+    """The other end of the connection, which may be a proxy; empty where it has no address."""
+    return request.client.host if request.client else ""
+
+
+def address_of(request: Request, serve: Serve) -> str:
+    """Where a request came from, proxies that the settings trust understood."""
+    return client_address(peer_of(request), request.headers.getlist("x-forwarded-for"), serve.trusted_proxies)
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:
