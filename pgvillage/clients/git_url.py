@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from pgvillage.clients.loopback import is_loopback
 from pgvillage.core.errors import SourceError
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -57,7 +57,7 @@ def _from_url(url: str) -> Remote:
         raise SourceError(f"repository.url {hidden} must end with its path, without `?` or `#`")
     if parts.scheme == "file":
         return _from_file_url(parts, hidden)
-    if parts.scheme not in {"https", "ssh"} and not (parts.scheme == "http" and _loopback(host)):
+    if parts.scheme not in {"https", "ssh"} and not (parts.scheme == "http" and is_loopback(host)):
         raise SourceError(f"repository.url {hidden} must be a local path or a file, https or ssh URL")
     if not host or host.startswith("-") or not parts.path.strip("/") or " " in url:
         raise SourceError(f"repository.url {hidden} needs a host and a path")
@@ -92,10 +92,3 @@ def _from_scp(url: str) -> Remote:
         hidden = url.rsplit("@", 1)[-1]
         raise SourceError(f"repository.url {hidden} is not understood: write a URL, git@HOST:PATH, or ./ before a path")
     return Remote(url, f"{match[2]}:{match[3]}", "ssh", match[2])
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

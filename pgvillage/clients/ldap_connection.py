@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import ipaddress
 import math
 import socket
 import threading
@@ -23,6 +22,7 @@ from pgvillage.clients.ldap_failure import (
     result_in_words,
 )
 from pgvillage.clients.ldap_tls import secure, tls_context, tls_facts
+from pgvillage.clients.loopback import is_loopback
 from pgvillage.core.lookup import TlsFacts
 from pgvillage.core.secret import Secret
 from pgvillage.settings import Directory
@@ -52,21 +52,14 @@ def refuse_clear_text(uri: Uri, settings: Directory) -> None:
     clear = uri.scheme == "ldap" and not settings.start_tls
     if clear and settings.tls:
         raise DirectoryRefused(f"{uri}: a client certificate needs TLS; use ldaps:// or set startTls: true")
-    if settings.bind and settings.bind.gssapi and clear and not _is_loopback(uri.host):
+    if settings.bind and settings.bind.gssapi and clear and not is_loopback(uri.host.lower()):
         raise DirectoryRefused(
             f"{uri}: a Kerberos bind protects none of the answers; use ldaps:// or set startTls: true"
         )
-    if settings.bind and clear and not _is_loopback(uri.host):
+    if settings.bind and clear and not is_loopback(uri.host.lower()):
         raise DirectoryRefused(
             f"{uri}: the bind password would be sent in clear text; use ldaps:// or set startTls: true"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class Line:

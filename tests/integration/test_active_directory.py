@@ -232,7 +232,7 @@ async def test_a_bind_without_tls_is_refused_by_us_and_by_the_server(ad: SambaAd
     where = settings(ad, uris=[ad.ldap], startTls=False)
     assert "would be sent in clear text" in await unanswered(where, query("one"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ldap_connection, "_is_loopback", lambda _: True)
+        patch.setattr(ldap_connection, "is_loopback", lambda _: True)
         reason = await unanswered(where, query("one"))
     assert "stronger authentication is required; use ldaps:// or StartTLS" in reason
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from pgvillage.clients.loopback import is_loopback
 from pgvillage.core.errors import CredentialRefused, SettingsError
 from pgvillage.settings import TlsFiles
 
@@ -23,7 +23,7 @@ def checked_endpoint(target: str, url: str, *, with_password: bool) -> str:
     if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query or parts.fragment:
         raise SettingsError(f"{target}: expected an endpoint like https://etcd1.example:2379, found {url!r}")
     shown = f"[{host}]" if ":" in host else host
-    if parts.scheme == "http" and with_password and not _is_loopback(host):
+    if parts.scheme == "http" and with_password and not is_loopback(host):
         raise CredentialRefused(
             f"{target}: the password would go to http://{shown} in clear text; use an https:// endpoint"
         )
@@ -67,13 +67,4 @@ def _is_readable(path: Path) -> bool:
         with path.open("rb"):
             return True
     except OSError:
-        return False
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
         return False

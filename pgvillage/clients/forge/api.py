@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from pgvillage.clients.loopback import is_loopback
 from pgvillage.core.errors import PgVillageError, SettingsError
 
 if TYPE_CHECKING:
@@ -157,18 +157,10 @@ def _may_be_sent(url: str) -> bool:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        loopback = host == "localhost" or (host != "" and _is_loopback(host))
     except ValueError:
         return False
     whole = bool(host) and not (parts.username or parts.password or parts.query or parts.fragment)
-    return whole and (parts.scheme == "https" or (parts.scheme == "http" and loopback))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return whole and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 async def pages(api: ForgeApi, path: str, size_name: str, size: int, **order: str) -> list[dict[str, Any]]:
