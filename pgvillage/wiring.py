@@ -19,11 +19,12 @@ from pgvillage.core.lookup import DirectoryVisit, GroupAnswer, GroupQuery, Looku
 from pgvillage.core.plan import System, TargetId
 from pgvillage.core.rotation import Rotation
 from pgvillage.core.secret import Secret, SecretRef, SecretsFound
+from pgvillage.core.topology import Topology
 from pgvillage.estate.loader import Manifests, load_manifests, load_settings
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
 from pgvillage.settings import Settings
-from pgvillage.usecases.world import Checkout, QueriesOf, Reading, Watch, Writer
+from pgvillage.usecases.world import Checkout, Engine, QueriesOf, Reading, Watch, Writer
 
 _PATHS = frozenset(
     [
@@ -177,6 +178,12 @@ class RealWorld:
         from pgvillage.clients.pg_fingerprint import PgWatch
 
         return PgWatch(self.endpoint(view), [d.name for d in view.databases if d.spec.ensure == "present"])
+
+    async def topology(self, view: ClusterView, parameters: Collection[str] = ()) -> Topology:
+        raise ReadError(view.name, f"nodes are not asked yet ({len(parameters)} parameters)")
+
+    def engine(self, view: ClusterView) -> Engine:
+        raise ReadError(view.name, "no engine that could be asked")
 
     def _secret(self, reference: SecretRef, rotations: Iterable[Rotation]) -> Secret:
         from pgvillage.clients.rotations import obtain_login

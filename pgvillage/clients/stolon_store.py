@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
+from pgvillage.clients.engine_ledger import Document, document_of, parse_store_ledger, recorded, suspended, with_fence
 from pgvillage.clients.etcd import EtcdClient
-from pgvillage.clients.stolon_ledger import Document, document_of, parse_store_ledger, recorded, suspended, with_fence
 from pgvillage.core.errors import LockNotAcquired, ReadError, StepFailed
 from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.ledger import Ledger, LedgerUpdate

@@ -33,6 +33,7 @@ class SettingsNames:
     secrets: frozenset[str] | None = frozenset()
     etcd: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
+    patroni: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, settings: Settings) -> SettingsNames:
@@ -42,6 +43,7 @@ class SettingsNames:
             secrets=None if "*" in settings.secrets else frozenset(settings.secrets),
             etcd=frozenset(settings.etcd),
             channels=frozenset(settings.channels),
+            patroni=frozenset(settings.patroni),
         )
 
 
@@ -52,7 +54,6 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     """
     scopes = Scopes(manifests)
     faults = check_ownership(manifests, scopes)
-    faults.extend(_engines(manifests))
     faults.extend(_selectors(manifests, scopes))
     faults.extend(_privileges(manifests, scopes))
     faults.extend(check_roles(manifests, scopes))
@@ -68,13 +69,6 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
         faults.extend(_settings(manifests, scopes, names))
         faults.extend(_subscriptions(scopes, names))
     return list(dict.fromkeys(faults))  # the logins of a rotation share what is written once
-
-
-def _engines(manifests: Manifests) -> Iterator[Diagnostic]:
-    for cluster in manifests.clusters.values():
-        if cluster.document.spec.ha.engine == "patroni":
-            message = "engine patroni is not built yet: use stolon, or none to leave HA alone"
-            yield cluster.fault(message, "spec", "ha", "engine")
 
 
 def _selectors(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
@@ -190,6 +184,7 @@ def _named(
             path: DocPath = ("spec", "connection", "credential")
             yield cluster, "credential", spec.connection.credential, names.credentials, path
         yield cluster, "etcd", spec.ha.etcd, names.etcd, ("spec", "ha", "etcd")
+        yield cluster, "entry of `patroni`", spec.ha.api, names.patroni, ("spec", "ha", "api")
     yield from _named_by_roles(manifests, names)
     if manifests.estate:
         for index, notification in enumerate(manifests.estate.document.spec.notifications):

@@ -56,6 +56,7 @@ __all__ = [
     "MemberAttribute",
     "Mention",
     "Name",
+    "PatroniApi",
     "PlainSource",
     "Replicas",
     "Repository",
@@ -129,6 +130,31 @@ class Etcd(Section):
     password: SecretSource | None = None
     timeout: float = Field(5, gt=0, le=300, description="Seconds for each request.")
     prefix: str = Field("stolon/cluster", description="Where stolon keeps its clusters.")
+    patroni_prefix: str = Field(
+        "service", alias="patroniPrefix", description="Where Patroni keeps its clusters: its `namespace`."
+    )
+
+
+class PatroniApi(Section):
+    """How to log in to the REST API of Patroni's members that match `hosts`, and to no others."""
+
+    hosts: list[str] = Field(
+        min_length=1, description="Patterns of host:port that this may be sent to, for example `pg*.prod.example:8008`."
+    )
+    user: str | None = None
+    password: SecretSource | None = None
+    tls: TlsFiles = TlsFiles()
+    members: list[str] = Field(
+        default_factory=list,
+        description="URLs of members, for clusters that name no etcd; with etcd they are found there.",
+    )
+    timeout: float = Field(10, gt=0, le=300, description="Seconds for each request.")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> PatroniApi:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("name both user and password, or neither")
+        return self
 
 
 class LimitCeiling(Section):
@@ -170,6 +196,9 @@ class Settings(Section):
     sops: Sops | None = None
     directories: dict[Name, Directory] = Field(default_factory=dict)
     etcd: dict[Name, Etcd] = Field(default_factory=dict)
+    patroni: dict[Name, PatroniApi] = Field(
+        default_factory=dict, description="Logins to the REST API of Patroni's members, that clusters name as `ha.api`."
+    )
     channels: dict[Name, Channel] = Field(default_factory=dict)
     webhooks: dict[Name, Hook] = Field(
         default_factory=dict, description="Pushes that make the daemon look at the repository at once."

@@ -80,8 +80,8 @@ def select_targets(manifests: Manifests, scope: Scope) -> tuple[TargetId, ...]:
         if spec.connection is None:
             continue
         known.append(TargetId(name))
-        if spec.ha.engine == "stolon":
-            known.append(TargetId(name, System.STOLON))
+        if spec.ha.engine != "none":
+            known.append(TargetId(name, System(spec.ha.engine)))
     names = {str(t) for t in known} | {t.cluster for t in known}
     for word in (*scope.targets, *scope.exclude):
         if word not in names:

@@ -80,7 +80,7 @@ def plan_observed(world: World, seen: Observation, estate: LoadedEstate, consent
     opened = open_gates(gates, plan.digest, consent.approvals)
     opened = tuple(replace(g, open=g.open or (g.rule == "revision" and _known(seen, consent))) for g in opened)
     rest = ledger_update(seen.desired, seen.context, plan.changes, estate.checkout.revision)
-    return plan.with_gates(opened, bookkeeping=bool(rest.rows))
+    return replace(plan, topology=seen.reading.live.topology).with_gates(opened, bookkeeping=bool(rest.rows))
 
 
 def _known(seen: Observation, consent: Consent) -> bool:

@@ -17,6 +17,7 @@ from pgvillage.core.plan import TargetId
 from pgvillage.core.rotation import Rotation
 from pgvillage.core.secret import Secret, SecretsFound
 from pgvillage.core.status import Suspension
+from pgvillage.core.topology import Topology
 from pgvillage.estate.loader import Manifests
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
@@ -58,6 +59,18 @@ class Writer(Protocol):
     async def suspend(self, suspension: Suspension | None) -> None: ...
 
 
+class Engine(Protocol):
+    """What people may ask of a cluster's HA engine. Raises StepFailed in the engine's words, ReadError before anything
+    was asked of it.
+    """
+
+    async def switchover(self, seen: Topology, to: str | None) -> None:
+        """The leader hands over, with nothing lost; returns once the engine says that it is done."""
+
+    async def failover(self, seen: Topology, to: str | None) -> None:
+        """A standby takes over although the leader may not hand over: what it lacks is lost."""
+
+
 class Watch(Protocol):
     """Cheap looks at one target. What two looks answer differs when something may have changed between them.
 
@@ -90,6 +103,12 @@ class World(Protocol):
         self, target: TargetId, view: ClusterView, reading: Reading, fence: Fence | None = None
     ) -> AbstractAsyncContextManager[Writer]: ...
     def watch(self, target: TargetId, view: ClusterView) -> Watch: ...
+    async def topology(self, view: ClusterView, parameters: Collection[str] = ()) -> Topology:
+        """The cluster's nodes, asked now. A node that does not answer is part of it; ReadError when nothing could be
+        asked at all.
+        """
+
+    def engine(self, view: ClusterView) -> Engine: ...
     def now(self) -> datetime: ...
 
 

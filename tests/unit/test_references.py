@@ -305,12 +305,6 @@ def test_a_long_chain_of_memberships(tmp_path: Path) -> None:
     assert check(tmp_path, C1, chain) == []
 
 
-def test_patroni_is_not_built_yet(tmp_path: Path) -> None:
-    [fault] = check(tmp_path, cluster("c1", "ha: {engine: patroni}"))
-    assert fault.path == "spec.ha.engine"
-    assert fault.message == "engine patroni is not built yet: use stolon, or none to leave HA alone"
-
-
 def job(steps: str = "[{name: a, sql: x}]", zone: str = "UTC", databases: str = "[db]") -> str:
     schedule = f"schedule: {{cron: '@daily', timeZone: {zone}}}"
     return doc("Job", "j", "clusters: {all: true}", schedule, f"databases: {databases}", f"steps: {steps}")

@@ -12,8 +12,8 @@ from pgvillage.core.plan import Finding, System
 from pgvillage.core.state import State
 from pgvillage.core.step import PatchStep, Step
 from pgvillage.engine.kind import Context, Desired, Judgement, Kind, Parsed
-from pgvillage.estate.manifest.cluster import HighAvailability, Synchronous, Timings
 from pgvillage.estate.manifest.common import text_of
+from pgvillage.estate.manifest.ha import PATRONI_TIMINGS, HighAvailability, Synchronous, Timings
 from pgvillage.estate.view import ClusterView, source_of
 from pgvillage.resources.stolon.clusterdata import ClusterData, parse_clusterdata
 from pgvillage.resources.stolon.parameters import refuse_parameters
@@ -123,7 +123,7 @@ def cluster_uid(document: bytes) -> str:
 
 
 def _all_timings() -> set[str]:
-    return {Timings.model_fields[name].alias or name for name in Timings.model_fields}
+    return {Timings.model_fields[name].alias or name for name in Timings.model_fields if name not in PATRONI_TIMINGS}
 
 
 def _fields(ha: HighAvailability) -> dict[str, str | int | bool]:
