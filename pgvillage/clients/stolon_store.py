@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from pgvillage.clients.engine_ledger import Document, document_of, parse_store_ledger, recorded, suspended, with_fence
-from pgvillage.clients.etcd import EtcdClient
+from pgvillage.clients.etcd import EtcdClient, Range
 from pgvillage.core.errors import LockNotAcquired, ReadError, StepFailed
 from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.ledger import Ledger, LedgerUpdate
@@ -36,16 +36,28 @@ class StolonStore:
     def __init__(self, name: str, etcd_name: str, settings: Etcd, cluster: str) -> None:
         self._name = name
         self._client = EtcdClient(etcd_name, settings)
-        self.data_key = f"{settings.prefix.strip('/')}/{cluster}/clusterdata"
+        self.prefix = f"{settings.prefix.strip('/')}/{cluster}/"
+        self.data_key = f"{self.prefix}clusterdata"
         self.ledger_key = f"pgvillage/ledger/{settings.prefix.strip('/')}/{cluster}"
         self._missing = f"no stolon cluster {cluster!r} in etcd {etcd_name!r} (no key {self.data_key})"
 
     async def read(self, uid_of: UidOf) -> tuple[Live, Ledger]:
-        """Clusterdata and our ledger. Raises ReadError when etcd or the cluster can't be read."""
+        """Clusterdata, the keys beside it and our ledger, of one moment. Raises ReadError when etcd or the cluster
+        can't be read.
+
+        `rows["keys"]` are name below the cluster's prefix, value, whether a lease holds it, and create revision.
+        """
         async with self._client as client:
-            data, ledger, _ = await self._both(client)
-            uid = _uid(uid_of, data, self._name)
-            return Live(self._name, {"clusterdata": [(data,)]}), parse_store_ledger(self._name, uid, ledger)
+            answer = await client.txn([], [Range(self.prefix, prefix=True), Range(self.ledger_key)])
+        found, ledger = answer.results[0], answer.found(1)
+        keys = {each.key.removeprefix(self.prefix): each for each in found} if isinstance(found, tuple) else {}
+        data = keys.pop("clusterdata", None)
+        if data is None:
+            raise ReadError(self._name, self._missing)
+        uid = _uid(uid_of, data.value, self._name)
+        beside = [(name, each.value, each.lease != 0, each.create_revision) for name, each in sorted(keys.items())]
+        live = Live(self._name, {"clusterdata": [(data.value,)], "keys": beside})
+        return live, parse_store_ledger(self._name, uid, ledger.value if ledger else None)
 
     async def _both(self, client: EtcdClient) -> tuple[bytes, bytes | None, tuple[int, int]]:
         data, ledger = await client.get(self.data_key), await client.get(self.ledger_key)
