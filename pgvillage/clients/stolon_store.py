@@ -44,16 +44,15 @@ class StolonStore:
         `rows["keys"]` are name below the cluster's prefix, value, whether a lease holds it, and create revision.
         """
         async with self._client as client:
-            answer = await client.txn([], [Range(self.prefix, prefix=True), Range(self.ledger_key)])
-        found, ledger = answer.results[0], answer.found(1)
-        keys = {each.key.removeprefix(self.prefix): each for each in found} if isinstance(found, tuple) else {}
+            found, ledger = await client.read_together([Range(self.prefix, prefix=True), Range(self.ledger_key)])
+        keys = {each.key.removeprefix(self.prefix): each for each in found}
         data = keys.pop("clusterdata", None)
         if data is None:
             raise ReadError(self._name, self._missing)
         uid = _uid(uid_of, data.value, self._name)
         beside = [(name, each.value, each.lease != 0, each.create_revision) for name, each in sorted(keys.items())]
         live = Live(self._name, {"clusterdata": [(data.value,)], "keys": beside})
-        return live, parse_store_ledger(self._name, uid, ledger.value if ledger else None)
+        return live, parse_store_ledger(self._name, uid, ledger[0].value if ledger else None)
 
     async def _found(self, client: EtcdClient, uid_of: UidOf) -> Found:
         data, ledger = await client.get(self.data_key), await client.get(self.ledger_key)

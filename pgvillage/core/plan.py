@@ -53,13 +53,14 @@ class Finding:
     """Something a person should know; `severity` is info, warning or error. No finding changes anything.
 
     One that `blocks` is a manifest's mistake that only a look at the target could find: nothing is done there before it
-    is corrected.
+    is corrected. One of `health` tells how the target itself does: the plan is as good as without it.
     """
 
     severity: str
     message: str
     address: Address | None = None
     blocks: bool = False
+    health: bool = False
 
 
 @dataclass(frozen=True, slots=True)

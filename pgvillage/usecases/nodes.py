@@ -30,7 +30,7 @@ def node_findings(topology: Topology | None) -> Iterator[Finding]:
     for problem in topology.problems:
         said = problem.code in _OF_PARAMETERS and primary is not None and problem.node == primary.name
         if problem.severity != "info" and not said:
-            yield Finding(problem.severity, problem.text)
+            yield Finding(problem.severity, problem.text, health=True)
 
 
 async def nodes_all_the_same(world: World, target: TargetId, view: ClusterView) -> Topology | None:

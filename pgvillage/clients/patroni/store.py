@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pgvillage.clients.engine_writer import EngineKeys, EngineWriter, Found, Patched
-from pgvillage.clients.etcd import Compare, EtcdClient, KeyValue, Range
-from pgvillage.core.errors import ReadError, StepFailed
+from pgvillage.clients.etcd import EtcdClient, KeyValue, Range
+from pgvillage.core.errors import ReadError
 from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.settings import Etcd
 
@@ -46,19 +46,14 @@ class PatroniStore:
             return await self.found(client)
 
     async def found(self, client: EtcdClient) -> KeysFound:
-        """All keys at one revision of etcd: one transaction that only reads."""
-        asked = [Range(self.base, prefix=True), Range(self.ledger_key)]
-        try:
-            answer = await client.txn([Compare(self.base, "MOD", 0, "GREATER", prefix=True)], asked, asked)
-        except StepFailed as error:  # etcd's client can't know that this transaction only reads
-            raise ReadError(self._name, f"etcd did not answer: {error}") from None
-        keys = answer.results[0] if answer.results else ()
-        if not isinstance(keys, tuple):
-            raise ReadError(self._name, "etcd answered something else than keys")
+        """All keys at one revision of etcd."""
+        keys, ledger = await client.read_together([Range(self.base, prefix=True), Range(self.ledger_key)])
         values = {each.key.removeprefix(self.base): each for each in keys}
         if "config" not in values:
             raise ReadError(self._name, self._missing)
-        return KeysFound({key: each.value for key, each in values.items()}, values["config"], answer.found(1))
+        return KeysFound(
+            {key: each.value for key, each in values.items()}, values["config"], ledger[0] if ledger else None
+        )
 
     async def look(self) -> Mapping[str, str]:
         """What moves with every change of the configuration, and when another leads; positions do not count."""
