@@ -69,7 +69,7 @@ def test_a_cluster_of_three_loses_members(three: EtcdCluster, make: MakeEstate) 
     estate = make(endpoints=three.urls)
     dead = (three.leader() + 1) % 3
     three.signal(dead, signal.SIGKILL)
-    assert three.urls[dead] in estate.plan(*TARGET).done().text
+    assert f"member m{dead} of etcd store does not answer" in estate.plan(*TARGET).done().text
     estate.apply(*TARGET).done()
 
     leader = three.leader()
@@ -116,7 +116,7 @@ def _patiently(estate: EstateBuilder) -> None:
         return ran.code == EXIT_DONE
 
     wait_until(applied, "an apply", seconds=60)
-    assert estate.plan("--detailed-exitcode", *TARGET).done().changes == []
+    assert not estate.plan("--detailed-exitcode", *TARGET).done().changes
 
 
 def test_a_full_etcd(make: MakeEstate, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_an_account_that_may_only_read(make: MakeEstate, tmp_path: Path) -> None
         assert wrong.code in (EXIT_ERROR, EXIT_PARTIAL), wrong.text
         assert "check user and password in the settings" in wrong.text
         assert "planted" not in ran.text + wrong.text
-        assert estate.plan("-t", "c").done().targets["c"]["status"] == "planned"
+        assert estate.plan("-t", "c").done(EXIT_PARTIAL).targets["c"]["status"] == "planned"
 
 
 def test_a_certificate_that_expired(make: MakeEstate, tmp_path: Path) -> None:
