@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgvillage.clients.pg_connect import Endpoint
+from pgvillage.clients.pg_connect import DEFAULT_PORT, Endpoint
 from pgvillage.clients.secrets import look_up, obtain
 from pgvillage.core.errors import ReadError, SettingsError
 from pgvillage.core.fence import NO_FENCE, Fence
@@ -24,7 +24,7 @@ from pgvillage.estate.loader import Manifests, load_manifests, load_settings
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
 from pgvillage.settings import Settings
-from pgvillage.usecases.world import Checkout, Engine, QueriesOf, Reading, Watch, Writer
+from pgvillage.usecases.world import Checkout, Engine, Probe, QueriesOf, Reading, Watch, Writer
 
 _PATHS = frozenset(
     [
@@ -184,6 +184,22 @@ class RealWorld:
 
     def engine(self, view: ClusterView) -> Engine:
         raise ReadError(view.name, "no engine that could be asked")
+
+    def probes(self, view: ClusterView, topology: Topology) -> Sequence[Probe]:
+        """All nodes at once as an application names them; and each proxy of the manifest, which finds the primary."""
+        from dataclasses import replace
+
+        from pgvillage.clients.pg_probe import PgProbe
+
+        connect = view.cluster.spec.connect
+        ways = {"to all nodes": tuple(node.address for node in topology.nodes)}
+        for proxy in (connect.proxy if connect else None) or ():
+            ways[f"through the proxy at {proxy}"] = (proxy,)
+        if connect and connect.vip:
+            address = connect.vip.address.partition("/")[0]
+            port = connect.haproxy.port if connect.haproxy else DEFAULT_PORT
+            ways[f"through the address {address}"] = (f"[{address}]:{port}" if ":" in address else f"{address}:{port}",)
+        return [PgProbe(replace(self.endpoint(view), hosts=hosts), way) for way, hosts in ways.items()]
 
     def _secret(self, reference: SecretRef, rotations: Iterable[Rotation]) -> Secret:
         from pgvillage.clients.rotations import obtain_login

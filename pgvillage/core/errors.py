@@ -109,6 +109,10 @@ class ReadError(PgVillageError):
         super().__init__(f"{target}: {message}")
 
 
+class PolicyRefusal(PgVillageError):
+    exit_code = 4
+
+
 class StalePlan(PgVillageError):
     exit_code = 5
 

@@ -7,12 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from pgvillage.core.fence import Fence
 from pgvillage.core.ledger import Ledger, LedgerUpdate
 from pgvillage.core.live import Capabilities, Live, Query
 from pgvillage.core.lookup import DirectoryVisit, GroupQuery, Lookups
+from pgvillage.core.outage import Outage
 from pgvillage.core.plan import TargetId
 from pgvillage.core.rotation import Rotation
 from pgvillage.core.secret import Secret, SecretsFound
@@ -64,11 +65,25 @@ class Engine(Protocol):
     was asked of it.
     """
 
+    def turn(self, by: str, what: str) -> AbstractAsyncContextManager[None]:
+        """The engine is asked for one thing at a time, and nothing is applied to it meanwhile. Raises LockNotAcquired
+        with who has the turn.
+        """
+
     async def switchover(self, seen: Topology, to: str | None) -> None:
         """The leader hands over, with nothing lost; returns once the engine says that it is done."""
 
     async def failover(self, seen: Topology, to: str | None) -> None:
         """A standby takes over although the leader may not hand over: what it lacks is lost."""
+
+
+class Probe(Protocol):
+    """A client that writes like an application, inside its context; `outage` is what it met, told at the end."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_: object) -> None: ...
+    @property
+    def outage(self) -> Outage: ...
 
 
 class Watch(Protocol):
@@ -109,6 +124,9 @@ class World(Protocol):
         """
 
     def engine(self, view: ClusterView) -> Engine: ...
+    def probes(self, view: ClusterView, topology: Topology) -> Sequence[Probe]:
+        """One that knows every node's address, and one for each proxy of the manifest."""
+
     def now(self) -> datetime: ...
 
 
