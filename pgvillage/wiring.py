@@ -21,6 +21,7 @@ from pgvillage.core.rotation import Rotation
 from pgvillage.core.secret import Secret, SecretRef, SecretsFound
 from pgvillage.core.topology import Topology
 from pgvillage.estate.loader import Manifests, load_manifests, load_settings
+from pgvillage.estate.manifest import Cluster
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
 from pgvillage.settings import Settings
@@ -50,6 +51,8 @@ _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path
 
 if TYPE_CHECKING:
     from pgvillage.clients.git import EstateSource
+    from pgvillage.clients.leading import Lead
+    from pgvillage.clients.pg_way import Way
     from pgvillage.clients.stolon_store import StolonStore
 
 
@@ -150,8 +153,10 @@ class RealWorld:
         from pgvillage.clients.pg_read import read_postgres
 
         databases = [d.name for d in view.databases if d.spec.ensure == "present"]
-        live, capabilities, ledger = await read_postgres(self.endpoint(view), databases, queries_of)
-        return Reading(live, ledger, capabilities)
+        async with self._way(view) as way:
+            endpoint = await way.find()
+        live, capabilities, ledger = await read_postgres(endpoint, databases, queries_of)
+        return Reading(live, ledger, capabilities, endpoint.notes)
 
     def writer(
         self, target: TargetId, view: ClusterView, reading: Reading, fence: Fence | None = None
@@ -169,7 +174,7 @@ class RealWorld:
             return self._secret(reference, view.rotations)
 
         system = reading.capabilities.system_identifier
-        return PostgresWriter(self.endpoint(view), system, secret_of, fence or NO_FENCE)
+        return PostgresWriter(self._way(view), system, secret_of, fence or NO_FENCE)
 
     def watch(self, target: TargetId, view: ClusterView) -> Watch:
         """What sees cheaply whether the target changed; it keeps a connection until it is closed."""
@@ -177,7 +182,7 @@ class RealWorld:
             return self._store(view)
         from pgvillage.clients.pg_fingerprint import PgWatch
 
-        return PgWatch(self.endpoint(view), [d.name for d in view.databases if d.spec.ensure == "present"])
+        return PgWatch(self._way(view), [d.name for d in view.databases if d.spec.ensure == "present"])
 
     async def topology(self, view: ClusterView, parameters: Collection[str] = ()) -> Topology:
         raise ReadError(view.name, f"nodes are not asked yet ({len(parameters)} parameters)")
@@ -210,8 +215,43 @@ class RealWorld:
                 return obtain_login(self.settings.secrets, rotation, login, self.now())
         return obtain(self.settings.secrets, reference.name)
 
+    async def hosts(self, name: str, cluster: Cluster) -> Sequence[str]:
+        """Raises ReadError when etcd can't be asked."""
+        connection, lead = cluster.spec.connection, self._lead(name, cluster)
+        if connection is not None and connection.hosts:
+            return connection.hosts
+        if lead is None:
+            return [node.address for node in cluster.spec.nodes or ()]
+        async with lead:
+            return list((await lead.ask()).addresses.values())
+
+    def _way(self, view: ClusterView) -> Way:
+        """Raises SettingsError when the settings do not know the credential or the etcd."""
+        from pgvillage.clients.pg_way import Way
+
+        return Way(self.endpoint(view), self._lead(view.name, view.cluster))
+
+    def _lead(self, name: str, cluster: Cluster) -> Lead | None:
+        """Who leads by etcd; None without an engine that keeps its state there."""
+        ha = cluster.spec.ha
+        if ha.etcd is None:
+            return None
+        settings = self.settings.etcd.get(ha.etcd)
+        if settings is None:
+            raise SettingsError(f"{name}: the settings know no etcd {ha.etcd!r}")
+        from pgvillage.clients.leading import Lead
+        from pgvillage.resources.patroni.leadership import patroni_keys
+        from pgvillage.resources.stolon.leadership import stolon_keys
+
+        scope = ha.cluster or name
+        patroni = ha.engine == "patroni"
+        keys = patroni_keys(settings.patroni_prefix, scope) if patroni else stolon_keys(settings.prefix, scope)
+        return Lead(name, ha.etcd, settings, keys)
+
     def endpoint(self, view: ClusterView) -> Endpoint:
-        """Raises SettingsError when the settings do not know the credential."""
+        """By manifest and settings alone: no hosts where the engine in etcd names them. Raises SettingsError when the
+        settings do not know the credential.
+        """
         connection = view.cluster.spec.connection
         assert connection is not None
         credential = self.settings.credentials.get(connection.credential)

@@ -20,6 +20,7 @@ from pgvillage.core.secret import Secret, SecretsFound
 from pgvillage.core.status import Suspension
 from pgvillage.core.topology import Topology
 from pgvillage.estate.loader import Manifests
+from pgvillage.estate.manifest import Cluster
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
 from pgvillage.settings import Settings
@@ -42,11 +43,12 @@ class Checkout(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a target answered; `capabilities` is None for a system that has none."""
+    """What a target answered; `capabilities` is None for a system that has none, `notes` say how it was come to."""
 
     live: Live
     ledger: Ledger
     capabilities: Capabilities | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Writer(Protocol):
@@ -118,6 +120,9 @@ class World(Protocol):
         self, target: TargetId, view: ClusterView, reading: Reading, fence: Fence | None = None
     ) -> AbstractAsyncContextManager[Writer]: ...
     def watch(self, target: TargetId, view: ClusterView) -> Watch: ...
+    async def hosts(self, name: str, cluster: Cluster) -> Sequence[str]:
+        """HOST:PORT of its nodes: by the manifest, or by its HA engine's state in etcd. Raises ReadError."""
+
     async def topology(self, view: ClusterView, parameters: Collection[str] = ()) -> Topology:
         """The cluster's nodes, asked now. A node that does not answer is part of it; ReadError when nothing could be
         asked at all.
