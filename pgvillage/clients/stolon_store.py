@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import random
 from collections.abc import Callable, Mapping
 
 from pgvillage.clients.engine_ledger import parse_store_ledger
 from pgvillage.clients.engine_writer import EngineKeys, EngineWriter, Found, Patched
 from pgvillage.clients.etcd import EtcdClient, Range
-from pgvillage.core.errors import ReadError
+from pgvillage.core.errors import ReadError, StepFailed
 from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.ledger import Ledger
 from pgvillage.core.live import Live
 from pgvillage.settings import Etcd
 
+_TRIES = 30
+
 UidOf = Callable[[bytes], str]
+Failing = Callable[[bytes, str], bytes]
 
 
 class StolonStore:
@@ -66,6 +71,27 @@ class StolonStore:
             return {"spec": hashlib.sha256(json.dumps([found["uid"], found.get("spec")]).encode()).hexdigest()}
         except (ValueError, KeyError, TypeError):
             return {"spec": "not to be read"}
+
+    async def fail_leader(self, keeper: str, failing: Failing) -> None:
+        """What `stolonctl failkeeper` does, only to the keeper that leads: the sentinel elects another at its next
+        look, with synchronous replication a synchronous standby. Returns once it is asked for, not once it is done.
+
+        `failing` changes the document; it raises ValueError when that keeper leads no more. Raises StepFailed then, or
+        when the answer to the write was lost (look who leads before asking again), ReadError when nothing was written.
+        """
+        async with self._client as client:
+            for attempt in range(_TRIES):
+                data = await client.get(self.data_key)
+                if data is None:
+                    raise ReadError(self._name, self._missing)
+                try:
+                    document = failing(data.value, keeper)
+                except ValueError as error:
+                    raise StepFailed(f"{self._name}: {error}; nothing was asked of stolon") from None
+                if await client.swap({self.data_key: document}, {self.data_key: data.mod_revision}):
+                    return
+                await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - jitter, no secret
+        raise StepFailed(f"{self._name}: clusterdata changed {_TRIES} times while we wrote it; is etcd slow?")
 
     async def close(self) -> None:
         """Nothing is kept between looks."""
