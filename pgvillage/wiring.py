@@ -281,13 +281,10 @@ class RealWorld:
                 return obtain_login(self.settings.secrets, rotation, login, self.now())
         return obtain(self.settings.secrets, reference.name)
 
-    async def hosts(self, name: str, cluster: Cluster) -> Sequence[str]:
-        """Raises ReadError when etcd can't be asked."""
-        connection, lead = cluster.spec.connection, self._lead(name, cluster)
-        if connection is not None and connection.hosts:
-            return connection.hosts
+    async def engine_hosts(self, name: str, cluster: Cluster) -> Sequence[str]:
+        lead = self._lead(name, cluster)
         if lead is None:
-            return [node.address for node in cluster.spec.nodes or ()]
+            raise ReadError(name, "no HA engine that would name its hosts")
         async with lead:
             return list((await lead.ask()).addresses.values())
 

@@ -14,6 +14,7 @@ from pgvillage.clients import pg_ledger
 from pgvillage.clients.pg_connect import addresses_of, connect
 from pgvillage.clients.pg_read import server_words
 from pgvillage.clients.pg_way import Way
+from pgvillage.core.address import quote_part
 from pgvillage.core.errors import LockNotAcquired, PrimaryMoved, ReadError, StepFailed
 from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.leadership import Session
@@ -326,8 +327,8 @@ class PostgresWriter:
             raise PrimaryMoved(f"{error}; stopped before the next transaction") from None
         if moved:
             raise PrimaryMoved(
-                f"{self._endpoint.cluster}: {leadership.engine}'s leader {leadership.leader} leads no more by what etcd "
-                "says; stopped before the next transaction"
+                f"{self._endpoint.cluster}: {quote_part(leadership.leader)} leads no more by what {leadership.engine} "
+                "keeps in etcd; stopped before the next transaction"
             )
 
     def _refuse_old_primary(self, row: Sequence[Any] | None) -> None:
@@ -586,5 +587,5 @@ def _kind_of(error: Exception) -> type[StepFailed]:
 def _lost(error: Exception) -> str:
     words = server_words(error)
     if getattr(error, "sqlstate", None) is None:
-        return f"the connection was lost: {words}; run again, it goes on from what is there"
+        return f"the connection was lost: {words}"
     return words

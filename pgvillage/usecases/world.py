@@ -120,8 +120,8 @@ class World(Protocol):
         self, target: TargetId, view: ClusterView, reading: Reading, fence: Fence | None = None
     ) -> AbstractAsyncContextManager[Writer]: ...
     def watch(self, target: TargetId, view: ClusterView) -> Watch: ...
-    async def hosts(self, name: str, cluster: Cluster) -> Sequence[str]:
-        """HOST:PORT of its nodes: by the manifest, or by its HA engine's state in etcd. Raises ReadError."""
+    async def engine_hosts(self, name: str, cluster: Cluster) -> Sequence[str]:
+        """HOST:PORT of every node by its HA engine's state in etcd, in the order of their names. Raises ReadError."""
 
     async def topology(self, view: ClusterView, parameters: Collection[str] = ()) -> Topology:
         """The cluster's nodes, asked now. A node that does not answer is part of it; ReadError when nothing could be
