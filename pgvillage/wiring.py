@@ -254,7 +254,29 @@ class RealWorld:
         return settings
 
     def engine(self, view: ClusterView) -> Engine:
-        raise ReadError(view.name, "no engine that could be asked")
+        """Raises ReadError where the settings don't say how it is asked."""
+        from pgvillage.clients.etcd import EtcdClient
+        from pgvillage.clients.patroni.engine import PatroniEngine
+        from pgvillage.clients.patroni.store import PatroniStore
+        from pgvillage.clients.stolon_engine import StolonEngine
+        from pgvillage.resources.stolon.failing import failing_leader
+
+        ha = view.cluster.spec.ha
+        if ha.engine == "none":
+            raise ReadError(view.name, "no HA engine looks after it")
+        if ha.engine == "stolon":
+            client = EtcdClient(ha.etcd or "", self._etcd(view))
+            return StolonEngine(view.name, self._store(view), client, failing_leader)
+        api = self.settings.patroni.get(ha.api or "")
+        if api is None or ha.api is None:
+            raise ReadError(
+                view.name,
+                "Patroni is asked through its REST API: name an entry of `patroni` in the settings as `ha.api`",
+            )
+        store = None
+        if ha.etcd is not None:
+            store = PatroniStore(view.name, ha.etcd, self._etcd(view), ha.cluster or view.name)
+        return PatroniEngine(view.name, (ha.api, api), store, api.members)
 
     def probes(self, view: ClusterView, topology: Topology) -> Sequence[Probe]:
         """All nodes at once as an application names them; and each proxy of the manifest, which finds the primary."""

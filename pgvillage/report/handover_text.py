@@ -86,6 +86,10 @@ def intention(found: Readiness) -> Iterator[str]:
 def print_handover(console: Console, done: Handover) -> None:
     print_nodes(console, done.after, "after")
     console.print()
+    asked = done.readiness
+    if done.leader != asked.candidate and done.leader not in asked.among:
+        words = f"{show_text(asked.candidate)} was to take over, and the engine chose {show_text(done.leader)}"
+        console.print(Text.assemble(("! ", "yellow"), words), soft_wrap=True)
     for text in done.missing:
         console.print(Text.assemble(("✗ ", "red"), show_text(text, 500)), soft_wrap=True)
     for outage in done.outages:

@@ -149,6 +149,9 @@ def _of_cluster(topology: Topology, wish: Wish) -> Iterator[Obstacle]:
         )
         yield Obstacle("no-engine", text)
         return
+    if topology.engine_unread:
+        text = f"what {topology.engine} keeps can't be read, so it can't be asked either: {topology.engine_unread}"
+        yield Obstacle("engine-unread", text)
     if topology.standby_cluster:
         text = "this is a standby cluster: its leader follows another cluster, and none of its nodes takes writes"
         yield Obstacle("standby-cluster", text)

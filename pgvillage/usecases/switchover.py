@@ -70,11 +70,11 @@ async def prepare(world: World, asked: Asked) -> Prepared:
             "Patroni or stolon do it (`ha.engine` in its manifest)"
         )
     wish = Wish(asked.verb, asked.to, ha.max_lag if ha.max_lag is not None else DEFAULT_MAX_LAG)
-    topology = await world.topology(view)
+    topology, suspended = await asyncio.gather(world.topology(view), _suspended(world, view))
     window = _window(world, view)
     closed = f"outside of the windows for restarts: the next one opens {window}" if window else ""
     # The age of the last good backup belongs among these, as soon as backups are known.
-    notes = (closed, await _suspended(world, view))
+    notes = (closed, suspended)
     return Prepared(view, topology, readiness(topology, wish), window, tuple(filter(None, notes)))
 
 

@@ -66,6 +66,7 @@ def test_the_synchronous_one_goes_before_one_that_has_more() -> None:
 SWITCHOVER: dict[str, tuple[Topology, str, str, str]] = {
     "no engine": (three(engine="none"), "", "no-engine", "by hand"),
     "standby cluster": (three(standby_cluster=True), "", "standby-cluster", "follows another cluster"),
+    "etcd is away": (three(engine_unread="etcd a: refused"), "", "engine-unread", "etcd a: refused"),
     "paused": (three(paused=True), "", "paused", "end the pause"),
     "no primary": (with_node(three(), node("n1", None, role="primary")), "", "no-primary", "connection refused"),
     "no leader": (cluster(node("n2"), node("n3"), leader=""), "", "no-primary", "failover is for this"),

@@ -1,0 +1,273 @@
+"""Switchover and failover of a real Patroni cluster by the real command line, while a client writes all the time."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgvillage.clients.state.state import State
+from tests.integration.estate_builder import (
+    EXIT_BLOCKED,
+    EXIT_LOCKED,
+    EXIT_STALE,
+    EXIT_USAGE,
+    EstateBuilder,
+    Ran,
+    document,
+    finish,
+)
+from tests.servers import wait_until
+from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
+
+
+@pytest.fixture(scope="module")
+def patroni(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatroniCluster]:
+    with patroni_cluster(tmp_path_factory.mktemp("patroni")) as cluster:
+        with cluster.connect(cluster.wait()) as connection:
+            connection.execute("CREATE TABLE written (n bigint PRIMARY KEY)")
+        yield cluster
+
+
+@pytest.fixture
+def estate(patroni: PatroniCluster, tmp_path: Path) -> EstateBuilder:
+    """Of a cluster that is well, whatever the test before did to it."""
+    patroni.wait()
+    password = tmp_path / "password"
+    password.write_text(patroni.password)
+    settings = {
+        "credentials": {
+            "admin": {
+                "user": "postgres", "password": {"file": str(password)}, "hosts": ["127.0.0.1:*"],
+                "sslmode": "disable",
+            }
+        },
+        "etcd": {"store": {"endpoints": [patroni.etcd.url]}},
+        "patroni": {"members": {"hosts": ["127.0.0.1:*"]}},
+    }  # fmt: skip
+    found = EstateBuilder(tmp_path / "a", settings)
+    ha = {"engine": "patroni", "etcd": "store", "api": "members", "cluster": patroni.scope}
+    spec = {"connection": {"credential": "admin"}, "ha": ha}
+    found.documents = {"a": [document("Cluster", "orders", {"env": "test"}, **spec)]}
+    found.commit()
+    return found
+
+
+class Client:
+    """An application: it knows all nodes, and keeps what was acknowledged."""
+
+    def __init__(self, patroni: PatroniCluster) -> None:
+        self._hosts = ",".join("127.0.0.1" for _ in patroni.nodes)
+        self._ports = ",".join(str(node.port) for node in patroni.nodes)
+        self._password, self._stop = patroni.password, threading.Event()
+        self.acknowledged: list[int] = []
+        self.longest, self._last = 0.0, 0.0
+        self._next = int(time.time() * 1000)
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            with suppress(psycopg.Error), psycopg.connect(
+                host=self._hosts, port=self._ports, user="postgres", password=self._password, dbname="postgres",
+                autocommit=True, connect_timeout=2, target_session_attrs="read-write",
+            ) as connection:  # fmt: skip
+                self._write(connection)
+            self._stop.wait(0.05)
+
+    def _write(self, connection: psycopg.Connection[Any]) -> None:
+        while not self._stop.is_set():
+            self._next += 1
+            connection.execute("INSERT INTO written VALUES (%s)", (self._next,))
+            now = time.monotonic()
+            self.longest = max(self.longest, now - (self._last or now))
+            self._last = now
+            self.acknowledged.append(self._next)
+            self._stop.wait(0.02)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+@contextmanager
+def writing(patroni: PatroniCluster) -> Iterator[Client]:
+    client = Client(patroni)
+    thread = threading.Thread(target=client.run)
+    thread.start()
+    try:
+        wait_until(lambda: len(client.acknowledged) > 0, "a first write", patroni.nodes[0].log)
+        yield client
+        before = len(client.acknowledged)
+        wait_until(lambda: len(client.acknowledged) > before, "a last write", patroni.nodes[0].log)
+    finally:
+        client.stop()
+        thread.join()
+
+
+def lost(patroni: PatroniCluster, client: Client) -> set[int]:
+    """What was acknowledged and is not there."""
+    with patroni.connect(patroni.wait()) as connection:
+        there = {n for (n,) in connection.execute("SELECT n FROM written").fetchall()}
+    return set(client.acknowledged) - there
+
+
+def standby(patroni: PatroniCluster) -> PatroniNode:
+    leader = patroni.wait()
+    return next(node for node in patroni.nodes if node is not leader)
+
+
+def switch(estate: EstateBuilder, *more: str) -> Ran:
+    return estate.run("switchover", "orders", "--yes", *more)
+
+
+def test_a_switchover_to_a_node_loses_nothing(estate: EstateBuilder, patroni: PatroniCluster) -> None:
+    old, to = patroni.wait(), standby(patroni)
+    with writing(patroni) as client:
+        done = switch(estate, "--to", to.name, "-o", "json").done().document
+    assert (done["done"], done["from"], done["to"], done["missing"]) == (True, old.name, to.name, [])
+    assert patroni.wait() is to
+    assert not lost(patroni, client)
+    (outage,) = done["outages"]
+    assert outage["problem"] is None
+    assert outage["writes"] > 1
+    assert 0 < outage["seconds"] < FAILOVER_SECONDS
+    # The command's own client and ours met the same outage.
+    assert abs(outage["seconds"] - client.longest) < 3
+    assert {node["role"] for node in done["after"]} == {"primary", "standby"}
+
+
+def test_without_a_name_somebody_takes_over_and_the_history_knows(
+    estate: EstateBuilder, patroni: PatroniCluster
+) -> None:
+    file = Path(estate.settings["state"]) / "state.db"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    State.in_file(file).close()
+    old = patroni.wait()
+    with writing(patroni) as client:
+        ran = switch(estate).done()
+    assert patroni.wait() is not old
+    assert not lost(patroni, client)
+    assert "stops taking writes" in ran.out
+    assert f"Switchover done: {old.name} -> " in ran.out
+    assert "without an acknowledged write" in ran.out
+    state = State.in_file(file)
+    try:
+        audits = [entry for entry in state.decisions.audits() if entry.action == "switchover"]
+        assert [entry.target for entry in audits] == ["orders:patroni"] * 2
+        assert f"{old.name} -> " in audits[0].detail
+        asked = state.decisions.take_requests(["orders", "orders:patroni"])
+        assert {request.target for request in asked} == {"orders", "orders:patroni"}
+    finally:
+        state.close()
+
+
+def test_what_is_refused_with_its_reason(estate: EstateBuilder, patroni: PatroniCluster) -> None:
+    leader = patroni.wait()
+    assert f"did you mean {leader.name}?" in switch(estate, "--to", f"{leader.name}x").done(EXIT_USAGE).err
+    assert "is the primary already" in switch(estate, "--to", leader.name).done(EXIT_BLOCKED).err
+    assert "did you mean orders?" in estate.run("switchover", "order", "--yes").done(EXIT_USAGE).err
+    nobody = estate.run("switchover", "orders").done(EXIT_USAGE)
+    assert "--yes" in nobody.err
+    assert patroni.wait() is leader
+
+
+def test_refused_in_pause(estate: EstateBuilder, patroni: PatroniCluster) -> None:
+    leader = patroni.wait()
+    patroni.pause()
+    try:
+        ran = switch(estate, "-o", "json").done(EXIT_BLOCKED)
+    finally:
+        patroni.pause(on=False)
+    assert [obstacle["code"] for obstacle in ran.document["obstacles"]] == ["paused"]
+    assert not ran.document["done"]
+    assert patroni.wait() is leader
+
+
+def test_refused_to_a_standby_that_lags(estate: EstateBuilder, patroni: PatroniCluster) -> None:
+    leader, behind = patroni.wait(), standby(patroni)
+    with patroni.connect(behind) as connection:
+        connection.execute("SELECT pg_wal_replay_pause()")
+    try:
+        with patroni.connect(leader) as connection:
+            connection.execute("CREATE TABLE wide AS SELECT repeat('x', 500) FROM generate_series(1, 10000)")
+            connection.execute("DROP TABLE wide")
+        ran = switch(estate, "--to", behind.name).done(EXIT_BLOCKED)
+        assert "bytes behind" in ran.err
+    finally:
+        with patroni.connect(behind) as connection:
+            connection.execute("SELECT pg_wal_replay_resume()")
+    assert patroni.wait() is leader
+
+
+def test_a_degraded_cluster_needs_consent_to_this_state(estate: EstateBuilder, patroni: PatroniCluster) -> None:
+    leader = patroni.wait()
+    gone = standby(patroni)
+    patroni.kill(gone)
+    try:
+        patroni.wait(streaming=1)
+        wait_until(lambda: "--accept-data-loss" in switch(estate).err, "the refusal", gone.log, FAILOVER_SECONDS)
+        ran = switch(estate).done(EXIT_BLOCKED)
+        digest = digest_of(ran)
+        assert switch(estate, "--accept-data-loss", "0" * 12).done(EXIT_STALE).err
+        assert "12 hex digits" in switch(estate, "--accept-data-loss", digest[:11]).done(EXIT_USAGE).err
+        assert patroni.wait(streaming=1) is leader
+        switch(estate, "--accept-data-loss", digest).done()
+        assert patroni.wait(streaming=1) is not leader
+    finally:
+        patroni.start(gone)
+    patroni.wait()
+
+
+def digest_of(ran: Ran) -> str:
+    return ran.err.rpartition("--accept-data-loss")[2].split()[0]
+
+
+def test_two_at_once(estate: EstateBuilder, patroni: PatroniCluster) -> None:
+    leader = patroni.wait()
+    ran = [finish(each) for each in [estate.start("switchover", "orders", "--yes") for _ in range(2)]]
+    assert sorted(each.code for each in ran) in ([0, EXIT_STALE], [0, EXIT_LOCKED]), [each.text for each in ran]
+    assert any("is under way since" in each.err or "changed meanwhile" in each.err for each in ran)
+    assert patroni.wait() is not leader
+
+
+def test_killed_in_the_middle(estate: EstateBuilder, patroni: PatroniCluster) -> None:
+    leader = patroni.wait()
+    process = estate.start("switchover", "orders", "--yes")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "asking patroni" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    told = switch(estate)
+    assert told.code in (EXIT_LOCKED, EXIT_BLOCKED, EXIT_STALE), told.text
+    patroni.wait()
+    wait_until(lambda: switch(estate).code == 0, "the next switchover", leader.log, FAILOVER_SECONDS)
+    patroni.wait()
+
+
+def test_failover_of_a_paused_cluster_whose_primary_died(estate: EstateBuilder, patroni: PatroniCluster) -> None:
+    leader = patroni.wait()
+    patroni.pause()
+    try:
+        patroni.kill(leader)
+        refused = estate.run("failover", "orders").done(EXIT_BLOCKED)
+        assert "without somebody's consent" in refused.err
+        assert "failover is for this" in switch(estate).done(EXIT_BLOCKED).err
+        stale = digest_of(refused)
+        ran = estate.run("failover", "orders", "--accept-data-loss", stale)
+        if ran.code == EXIT_STALE:  # the leader's lease ended in between, which is another state
+            ran = estate.run("failover", "orders", "--accept-data-loss", digest_of(estate.run("failover", "orders")))
+        ran.done()
+        assert "Failover done" in ran.out
+        now = patroni.wait(streaming=0)
+        assert now is not leader
+    finally:
+        patroni.start(leader)
+        patroni.pause(on=False)
+    patroni.wait()
