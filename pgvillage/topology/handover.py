@@ -76,4 +76,6 @@ def _absent(node: Node, primary: Node | None) -> str:
         return "does not stream"
     if primary is not None and primary.sql is not None and node.sql.timeline < primary.sql.timeline:
         return f"is on timeline {node.sql.timeline} still"
+    if node.engine is not None and node.engine.healthy is False:
+        return f"follows, and is not well for its engine ({node.engine.state})"
     return ""

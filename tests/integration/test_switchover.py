@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from tests.integration.estate_builder import (
     document,
     finish,
 )
+from tests.integration.warm_command import run_here
 from tests.servers import wait_until
 from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
 
@@ -125,6 +127,11 @@ def switch(estate: EstateBuilder, *more: str) -> Ran:
     return estate.run("switchover", "orders", "--yes", *more)
 
 
+def asked(estate: EstateBuilder, *more: str) -> Ran:
+    """The same in this process, for what is refused at once."""
+    return run_here(estate, "switchover", "orders", "--yes", *more)
+
+
 def test_a_switchover_to_a_node_loses_nothing(estate: EstateBuilder, patroni: PatroniCluster) -> None:
     old, to = patroni.wait(), standby(patroni)
     with writing(patroni) as client:
@@ -168,10 +175,10 @@ def test_without_a_name_somebody_takes_over_and_the_history_knows(
 
 def test_what_is_refused_with_its_reason(estate: EstateBuilder, patroni: PatroniCluster) -> None:
     leader = patroni.wait()
-    assert f"did you mean {leader.name}?" in switch(estate, "--to", f"{leader.name}x").done(EXIT_USAGE).err
-    assert "is the primary already" in switch(estate, "--to", leader.name).done(EXIT_BLOCKED).err
-    assert "did you mean orders?" in estate.run("switchover", "order", "--yes").done(EXIT_USAGE).err
-    nobody = estate.run("switchover", "orders").done(EXIT_USAGE)
+    assert f"did you mean {leader.name}?" in asked(estate, "--to", f"{leader.name}x").done(EXIT_USAGE).err
+    assert "is the primary already" in asked(estate, "--to", leader.name).done(EXIT_BLOCKED).err
+    assert "did you mean orders?" in run_here(estate, "switchover", "order", "--yes").done(EXIT_USAGE).err
+    nobody = run_here(estate, "switchover", "orders").done(EXIT_USAGE)
     assert "--yes" in nobody.err
     assert patroni.wait() is leader
 
@@ -180,7 +187,7 @@ def test_refused_in_pause(estate: EstateBuilder, patroni: PatroniCluster) -> Non
     leader = patroni.wait()
     patroni.pause()
     try:
-        ran = switch(estate, "-o", "json").done(EXIT_BLOCKED)
+        ran = asked(estate, "-o", "json").done(EXIT_BLOCKED)
     finally:
         patroni.pause(on=False)
     assert [obstacle["code"] for obstacle in ran.document["obstacles"]] == ["paused"]
@@ -190,17 +197,19 @@ def test_refused_in_pause(estate: EstateBuilder, patroni: PatroniCluster) -> Non
 
 def test_refused_to_a_standby_that_lags(estate: EstateBuilder, patroni: PatroniCluster) -> None:
     leader, behind = patroni.wait(), standby(patroni)
+    # Patroni itself would end a pause of the replay.
     with patroni.connect(behind) as connection:
-        connection.execute("SELECT pg_wal_replay_pause()")
+        row = connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'").fetchone()
+    assert row is not None
+    os.kill(row[0], signal.SIGSTOP)
     try:
         with patroni.connect(leader) as connection:
             connection.execute("CREATE TABLE wide AS SELECT repeat('x', 500) FROM generate_series(1, 10000)")
             connection.execute("DROP TABLE wide")
-        ran = switch(estate, "--to", behind.name).done(EXIT_BLOCKED)
+        ran = asked(estate, "--to", behind.name).done(EXIT_BLOCKED)
         assert "bytes behind" in ran.err
     finally:
-        with patroni.connect(behind) as connection:
-            connection.execute("SELECT pg_wal_replay_resume()")
+        os.kill(row[0], signal.SIGCONT)
     assert patroni.wait() is leader
 
 
@@ -210,13 +219,13 @@ def test_a_degraded_cluster_needs_consent_to_this_state(estate: EstateBuilder, p
     patroni.kill(gone)
     try:
         patroni.wait(streaming=1)
-        wait_until(lambda: "--accept-data-loss" in switch(estate).err, "the refusal", gone.log, FAILOVER_SECONDS)
-        ran = switch(estate).done(EXIT_BLOCKED)
+        wait_until(lambda: "--accept-data-loss" in asked(estate).err, "the refusal", gone.log, FAILOVER_SECONDS)
+        ran = asked(estate).done(EXIT_BLOCKED)
         digest = digest_of(ran)
-        assert switch(estate, "--accept-data-loss", "0" * 12).done(EXIT_STALE).err
-        assert "12 hex digits" in switch(estate, "--accept-data-loss", digest[:11]).done(EXIT_USAGE).err
+        assert asked(estate, "--accept-data-loss", "0" * 12).done(EXIT_STALE).err
+        assert "12 hex digits" in asked(estate, "--accept-data-loss", digest[:11]).done(EXIT_USAGE).err
         assert patroni.wait(streaming=1) is leader
-        switch(estate, "--accept-data-loss", digest).done()
+        asked(estate, "--accept-data-loss", digest).done()
         assert patroni.wait(streaming=1) is not leader
     finally:
         patroni.start(gone)
@@ -256,13 +265,15 @@ def test_failover_of_a_paused_cluster_whose_primary_died(estate: EstateBuilder, 
     patroni.pause()
     try:
         patroni.kill(leader)
-        refused = estate.run("failover", "orders").done(EXIT_BLOCKED)
+        refused = run_here(estate, "failover", "orders").done(EXIT_BLOCKED)
         assert "without somebody's consent" in refused.err
-        assert "failover is for this" in switch(estate).done(EXIT_BLOCKED).err
+        assert "failover is for this" in asked(estate).done(EXIT_BLOCKED).err
         stale = digest_of(refused)
         ran = estate.run("failover", "orders", "--accept-data-loss", stale)
         if ran.code == EXIT_STALE:  # the leader's lease ended in between, which is another state
-            ran = estate.run("failover", "orders", "--accept-data-loss", digest_of(estate.run("failover", "orders")))
+            ran = estate.run(
+                "failover", "orders", "--accept-data-loss", digest_of(run_here(estate, "failover", "orders"))
+            )
         ran.done()
         assert "Failover done" in ran.out
         now = patroni.wait(streaming=0)

@@ -245,6 +245,7 @@ MISSING = {
     "no stream": (node("n3", sql={"timeline": 4, "streaming": False}), "n3 does not stream"),
     "old timeline": (node("n3", sql={"timeline": 3}), "n3 is on timeline 3 still"),
     "takes writes": (node("n3", role="primary"), "n3 is no standby"),
+    "not well": (node("n3", sql={"timeline": 4}, healthy=False, state="starting"), "not well for its engine (starting"),
 }
 
 
