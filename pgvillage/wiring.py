@@ -6,24 +6,25 @@ import asyncio
 import re
 from collections.abc import Collection, Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgvillage.clients.pg_connect import Endpoint
 from pgvillage.clients.secrets import look_up, obtain
-from pgvillage.core.errors import ReadError, SettingsError
+from pgvillage.core.errors import PgVillageError, ReadError, SettingsError
 from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.lookup import DirectoryVisit, GroupAnswer, GroupQuery, Lookups, Unanswered
 from pgvillage.core.plan import System, TargetId
 from pgvillage.core.rotation import Rotation
 from pgvillage.core.secret import Secret, SecretRef, SecretsFound
-from pgvillage.core.topology import Topology
+from pgvillage.core.topology import Store, Topology
 from pgvillage.estate.loader import Manifests, load_manifests, load_settings
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
-from pgvillage.settings import Settings
+from pgvillage.settings import Etcd, Settings
+from pgvillage.usecases.nodes import shows_nodes
 from pgvillage.usecases.world import Checkout, Engine, QueriesOf, Reading, Watch, Writer
 
 _PATHS = frozenset(
@@ -142,6 +143,13 @@ class RealWorld:
         return promote_login(self.settings.secrets, rotation, confirmed, self.now())
 
     async def read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading:
+        """With the cluster's nodes, where this target is the one that shows them."""
+        reading = await self._read(target, view, queries_of)
+        if not shows_nodes(target, view):
+            return reading
+        return replace(reading, live=replace(reading.live, topology=await self.topology(view, view.parameters)))
+
+    async def _read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading:
         if target.system is System.STOLON:
             from pgvillage.resources.stolon.desired import cluster_uid
 
@@ -180,7 +188,65 @@ class RealWorld:
         return PgWatch(self.endpoint(view), [d.name for d in view.databases if d.spec.ensure == "present"])
 
     async def topology(self, view: ClusterView, parameters: Collection[str] = ()) -> Topology:
-        raise ReadError(view.name, f"nodes are not asked yet ({len(parameters)} parameters)")
+        """The engine's state and etcd's health first, then every node that these or the manifest name, by SQL."""
+        from pgvillage.clients.pg_nodes import ask_nodes
+        from pgvillage.topology.assemble import with_answers, with_hosts
+        from pgvillage.topology.compare import compared
+
+        endpoint = self.endpoint(view)
+        told, store = await asyncio.gather(self._engine_state(view), self._store_health(view))
+        if told.engine_unread and not endpoint.hosts:
+            raise ReadError(view.name, f"no host is known, as {told.engine_unread}")
+        whole = replace(with_hosts(told, endpoint.hosts), store=store)
+        places = {node.name: node.address for node in whole.nodes if node.address}
+        return compared(with_answers(whole, await ask_nodes(endpoint, places, parameters)))
+
+    async def _engine_state(self, view: ClusterView) -> Topology:
+        """What the engine keeps, without a word of the nodes themselves; `engine_unread` where it can't be read."""
+        ha, now = view.cluster.spec.ha, self.now()
+        empty = Topology(view.name, ha.engine, now, ())
+        try:
+            if ha.engine == "stolon":
+                return await self._stolon_state(view, now)
+            if ha.engine == "patroni":
+                return await self._patroni_state(view, now)
+        except (PgVillageError, TimeoutError) as error:
+            return replace(empty, engine_unread=str(error) or "reading took too long")
+        except ValueError as error:
+            return replace(empty, engine_unread=f"what stands in etcd can't be read: {error}")
+        return empty
+
+    async def _stolon_state(self, view: ClusterView, now: datetime) -> Topology:
+        from pgvillage.resources.stolon.clusterdata import parse_clusterdata
+        from pgvillage.resources.stolon.desired import cluster_uid
+        from pgvillage.resources.stolon.nodes import parse_presence, topology_of
+
+        live, _ = await self._store(view).read(cluster_uid)
+        data = parse_clusterdata(live.rows["clusterdata"][0][0])
+        return topology_of(view.name, data, parse_presence(live.rows["keys"]), now)
+
+    async def _patroni_state(self, view: ClusterView, now: datetime) -> Topology:
+        from pgvillage.clients.patroni.store import PatroniStore
+        from pgvillage.resources.patroni.members import parse_keys, topology_of
+
+        ha = view.cluster.spec.ha
+        settings = self._etcd(view)
+        found = await PatroniStore(view.name, ha.etcd or "", settings, ha.cluster or view.name).read()
+        return topology_of(view.name, parse_keys(found.values), now)
+
+    async def _store_health(self, view: ClusterView) -> Store | None:
+        from pgvillage.clients.etcd.as_store import store_of
+
+        ha = view.cluster.spec.ha
+        settings = self.settings.etcd.get(ha.etcd or "")
+        return await store_of(ha.etcd, settings) if settings is not None and ha.etcd is not None else None
+
+    def _etcd(self, view: ClusterView) -> Etcd:
+        name = view.cluster.spec.ha.etcd
+        settings = self.settings.etcd.get(name or "")
+        if settings is None:
+            raise ReadError(view.name, f"the settings know no etcd {name!r}")
+        return settings
 
     def engine(self, view: ClusterView) -> Engine:
         raise ReadError(view.name, "no engine that could be asked")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import random
 from collections.abc import Callable, Mapping
 
 from pgvillage.clients.engine_ledger import parse_store_ledger
 from pgvillage.clients.engine_writer import EngineKeys, EngineWriter, Found, Patched
-from pgvillage.clients.etcd import EtcdClient
-from pgvillage.core.errors import ReadError
+from pgvillage.clients.etcd import EtcdClient, Range
+from pgvillage.core.errors import ReadError, StepFailed
 from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.ledger import Ledger
 from pgvillage.core.live import Live
 from pgvillage.settings import Etcd
 
+_TRIES = 30
+
 UidOf = Callable[[bytes], str]
+Failing = Callable[[bytes, str], bytes]
 
 
 class StolonStore:
@@ -27,16 +32,28 @@ class StolonStore:
     def __init__(self, name: str, etcd_name: str, settings: Etcd, cluster: str) -> None:
         self._name = name
         self._client = EtcdClient(etcd_name, settings)
-        self.data_key = f"{settings.prefix.strip('/')}/{cluster}/clusterdata"
+        self.prefix = f"{settings.prefix.strip('/')}/{cluster}/"
+        self.data_key = f"{self.prefix}clusterdata"
         self.ledger_key = f"pgvillage/ledger/{settings.prefix.strip('/')}/{cluster}"
         self._missing = f"no stolon cluster {cluster!r} in etcd {etcd_name!r} (no key {self.data_key})"
 
     async def read(self, uid_of: UidOf) -> tuple[Live, Ledger]:
-        """Clusterdata and our ledger. Raises ReadError when etcd or the cluster can't be read."""
+        """Clusterdata, the keys beside it and our ledger, of one moment. Raises ReadError when etcd or the cluster
+        can't be read.
+
+        `rows["keys"]` are name below the cluster's prefix, value, whether a lease holds it, and create revision.
+        """
         async with self._client as client:
-            found = await self._found(client, uid_of)
-            live = Live(self._name, {"clusterdata": [(found.data,)]})
-            return live, parse_store_ledger(self._name, found.uid, found.ledger)
+            answer = await client.txn([], [Range(self.prefix, prefix=True), Range(self.ledger_key)])
+        found, ledger = answer.results[0], answer.found(1)
+        keys = {each.key.removeprefix(self.prefix): each for each in found} if isinstance(found, tuple) else {}
+        data = keys.pop("clusterdata", None)
+        if data is None:
+            raise ReadError(self._name, self._missing)
+        uid = _uid(uid_of, data.value, self._name)
+        beside = [(name, each.value, each.lease != 0, each.create_revision) for name, each in sorted(keys.items())]
+        live = Live(self._name, {"clusterdata": [(data.value,)], "keys": beside})
+        return live, parse_store_ledger(self._name, uid, ledger.value if ledger else None)
 
     async def _found(self, client: EtcdClient, uid_of: UidOf) -> Found:
         data, ledger = await client.get(self.data_key), await client.get(self.ledger_key)
@@ -54,6 +71,27 @@ class StolonStore:
             return {"spec": hashlib.sha256(json.dumps([found["uid"], found.get("spec")]).encode()).hexdigest()}
         except (ValueError, KeyError, TypeError):
             return {"spec": "not to be read"}
+
+    async def fail_leader(self, keeper: str, failing: Failing) -> None:
+        """What `stolonctl failkeeper` does, only to the keeper that leads: the sentinel elects another at its next
+        look, with synchronous replication a synchronous standby. Returns once it is asked for, not once it is done.
+
+        `failing` changes the document; it raises ValueError when that keeper leads no more. Raises StepFailed then, or
+        when the answer to the write was lost (look who leads before asking again), ReadError when nothing was written.
+        """
+        async with self._client as client:
+            for attempt in range(_TRIES):
+                data = await client.get(self.data_key)
+                if data is None:
+                    raise ReadError(self._name, self._missing)
+                try:
+                    document = failing(data.value, keeper)
+                except ValueError as error:
+                    raise StepFailed(f"{self._name}: {error}; nothing was asked of stolon") from None
+                if await client.swap({self.data_key: document}, {self.data_key: data.mod_revision}):
+                    return
+                await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - jitter, no secret
+        raise StepFailed(f"{self._name}: clusterdata changed {_TRIES} times while we wrote it; is etcd slow?")
 
     async def close(self) -> None:
         """Nothing is kept between looks."""

@@ -127,10 +127,43 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreMember:
+    """A member of the etcd that an engine keeps its state in. `error` says why it does not answer; sizes in bytes."""
+
+    name: str
+    endpoint: str
+    leads: bool = False
+    version: str = ""
+    db_size: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """That etcd as a whole. `alarms` are words as NOSPACE; `error` says why nothing could be asked of it at all."""
+
+    name: str
+    members: tuple[StoreMember, ...] = ()
+    quorum: bool = True
+    alarms: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def leader(self) -> str:
+        return next((member.name for member in self.members if member.leads), "")
+
+    @property
+    def db_size(self) -> int:
+        """Bytes, of the largest member that answers."""
+        return max((member.db_size for member in self.members), default=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """A cluster at one moment. `leader` is the node that the engine says leads, "" where it says none.
 
     `synchronous` is the number of standbys that must confirm a commit by the engine's configuration (0: none).
+    `engine_unread` says why the engine's state could not be read: what nodes say by SQL holds all the same.
     """
 
     cluster: str
@@ -144,6 +177,8 @@ class Topology:
     synchronous: int = 0
     standby_cluster: bool = False
     problems: tuple[Problem, ...] = ()
+    store: Store | None = None
+    engine_unread: str = ""
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

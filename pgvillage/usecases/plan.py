@@ -12,6 +12,7 @@ from pgvillage.engine.planner import ledger_update, plan_target
 from pgvillage.engine.policy import open_gates, rules_in_force
 from pgvillage.settings import CorrectMode
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
+from pgvillage.usecases.nodes import nodes_all_the_same
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.reach import reached
 from pgvillage.usecases.world import World
@@ -54,7 +55,8 @@ async def plan_estate(
         async with limit:
             seen = await reached(world, target, observe(world, target, estate.views[target.cluster]))
             if isinstance(seen, PgVillageError):
-                return TargetPlan(target, Status.UNREACHABLE, error=str(seen), observed_at=world.now())
+                nodes = await nodes_all_the_same(world, target, estate.views[target.cluster])
+                return TargetPlan(target, Status.UNREACHABLE, error=str(seen), observed_at=world.now(), topology=nodes)
             observations[target] = seen
             return plan_observed(world, seen, estate, consent)
 
