@@ -157,7 +157,7 @@ class RealWorld:
             from pgvillage.resources.stolon.desired import cluster_uid
 
             live, ledger = await self._store(view).read(cluster_uid)
-            return Reading(live, ledger)
+            return Reading(replace(live, rows={**live.rows, "login": self._network_login(view)}), ledger)
         from pgvillage.clients.pg_read import read_postgres
 
         databases = [d.name for d in view.databases if d.spec.ensure == "present"]
@@ -351,6 +351,13 @@ class RealWorld:
             timeouts=self.settings.timeouts,
         )
 
+    def _network_login(self, view: ClusterView) -> list[tuple[str]]:
+        """The role that rules of pg_hba.conf must let in; none where we come by a socket."""
+        connection = view.cluster.spec.connection
+        found = self.settings.credentials.get(connection.credential) if connection else None
+        by_socket = connection is not None and any(host.startswith("/") for host in connection.hosts)
+        return [] if found is None or by_socket else [(found.user,)]
+
     def _store(self, view: ClusterView) -> StolonStore:
         from pgvillage.clients.stolon_store import StolonStore
 
@@ -358,7 +365,9 @@ class RealWorld:
         settings = self.settings.etcd.get(ha.etcd or "")
         if settings is None or ha.etcd is None:
             raise ReadError(view.name, f"the settings know no etcd {ha.etcd!r}")
-        return StolonStore(view.name, ha.etcd, settings, ha.cluster or view.name)
+        from pgvillage.resources.stolon.initial import skeleton
+
+        return StolonStore(view.name, ha.etcd, settings, ha.cluster or view.name, skeleton if ha.init else None)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from pgvillage.core.errors import PgVillageError
+from pgvillage.core.plan import TargetId
 from pgvillage.core.run import TargetRun
 from pgvillage.daemon.estate_feed import EstateFeed
 from pgvillage.daemon.faults import words
@@ -19,6 +21,9 @@ from pgvillage.daemon.runs import Runs
 from pgvillage.daemon.shares import Shares
 from pgvillage.daemon.turns import Turns
 from pgvillage.settings import Serve
+from pgvillage.usecases.estate import estate_of
+from pgvillage.usecases.observe import Observation, observe
+from pgvillage.usecases.reach import reached
 from pgvillage.usecases.world import World
 
 log = structlog.get_logger("pgvillage.loops")
@@ -58,4 +63,9 @@ class Shared:
         good = self.feed.good
         if good is None:
             return run
-        return await self.recent.promoted(self.world, good.manifests, run, 3 * self.serve.observe)
+
+        async def look_at(target: TargetId) -> Observation | PgVillageError:
+            estate = await estate_of(self.lookups.ask, good.checkout, good.manifests, (target,))
+            return await reached(self.world, target, observe(self.world, target, estate.views[target.cluster]))
+
+        return await self.recent.promoted(self.world, good.manifests, run, 3 * self.serve.observe, look_at)

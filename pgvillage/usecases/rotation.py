@@ -65,6 +65,12 @@ def _can_be_used(rotation: Rotation, login: str, context: Context) -> bool:
     return role is not None and bool(role.as_fields().get("login")) and member
 
 
+def clusters_under_way(manifests: Manifests, run: TargetRun) -> set[str]:
+    """All clusters of the rotations that this run found begun and not yet promoted."""
+    begun = {secret for secret, use in run.logins.in_use.items() if use is not None and use.pending}
+    return {name for rotation, clusters in _rotations(manifests) if rotation.secret in begun for name in clusters}
+
+
 async def promote_logins(world: World, manifests: Manifests, run: Run) -> Run:
     """The run, with every pending login that all its clusters have put in use, and words about those that wait."""
     targets = {each.target: each for each in run.targets}

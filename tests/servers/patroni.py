@@ -1,4 +1,4 @@
-"""Real Patroni for tests: nodes on loopback over a real etcd, each with a PostgreSQL of its own."""
+"""Real Patroni for tests: nodes on loopback or on hosts of a network over a real etcd, each with its PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,37 @@ import yaml
 
 from tests.servers import free_port, stop, wait_until
 from tests.servers.etcd import EtcdServer, running_etcd
+from tests.servers.network import Host, Network
 from tests.servers.postgres import as_user, newest
 from tests.servers.postmaster import end_postmaster, kill_postmaster, postmaster_of, quit_postmaster, servers_home
 
 # Patroni takes no shorter ttl than 20 s: so long an etcd lease of a killed leader lasts.
 FAILOVER_SECONDS = 60
+_AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 _LIVELY = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "primary_start_timeout": 0}
 
 
 @dataclass(slots=True)
 class PatroniNode:
-    """One member: `port` is PostgreSQL's, `api` its REST API's; `process` is Patroni, None before the first start."""
+    """One member: `port` is PostgreSQL's, `api` its REST API's; `process` is Patroni, None before the first start.
+
+    `on` is the host that it runs on, None: this one.
+    """
 
     name: str
     folder: Path
     port: int
     api: int
     process: subprocess.Popen[bytes] | None = None
+    on: Host | None = None
+
+    @property
+    def address(self) -> str:
+        return self.on.address if self.on else "127.0.0.1"
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     @property
     def data(self) -> Path:
@@ -71,13 +81,13 @@ class PatroniCluster:
 
     def connect(self, node: PatroniNode, database: str = "postgres", **more: Any) -> psycopg.Connection[Any]:
         given = {"user": "postgres", "password": self.password, **more}
-        return psycopg.connect(host="127.0.0.1", port=node.port, dbname=database, autocommit=True, **given)
+        return psycopg.connect(host=node.address, port=node.port, dbname=database, autocommit=True, **given)
 
     def request(self, node: PatroniNode, method: str, path: str, body: object = None) -> tuple[int, str]:
         """One call of the node's REST API: status and body. Raises OSError when nobody answers."""
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{node.api}{path}", data, headers, method=method)
+        request = urllib.request.Request(f"http://{node.address}:{node.api}{path}", data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read().decode()
@@ -133,11 +143,18 @@ class PatroniCluster:
 
     def start(self, node: PatroniNode) -> None:
         """Starts Patroni on a node, which starts or joins PostgreSQL as it sees fit."""
+        command = [sys.executable, "-m", "patroni", str(node.folder / "patroni.yml")]
+        user: dict[str, Any] = {}
+        if node.on is not None:  # it takes root to go there
+            command = node.on.inside(*(_readable() or _AS_POSTGRES), *command)
+        elif _readable():
+            command = [*_readable(), *command]
+        else:
+            user = as_user()
         with node.log.open("ab") as log:
             node.process = subprocess.Popen(
-                [*_readable(), sys.executable, "-m", "patroni", str(node.folder / "patroni.yml")],
-                cwd=node.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **_user(),
-            )  # fmt: skip
+                command, cwd=node.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), **user
+            )
 
     def kill(self, node: PatroniNode) -> None:
         """A power failure of the node: kill -9 for Patroni, its postmaster and every process of that."""
@@ -176,18 +193,27 @@ class PatroniCluster:
 
 @contextmanager
 def patroni_cluster(
-    folder: Path, nodes: int = 3, dynamic: Mapping[str, Any] | None = None, binaries: Path | None = None
+    folder: Path,
+    nodes: int = 3,
+    dynamic: Mapping[str, Any] | None = None,
+    binaries: Path | None = None,
+    network: Network | None = None,
 ) -> Iterator[PatroniCluster]:
     """A cluster whose leader is up and whose other nodes stream; `dynamic` goes over the settings it begins with.
 
     It has one member of etcd, the newest PostgreSQL of this machine (or `binaries`), loop_wait 1 s and a ttl of 20 s.
+    With a `network`, each node is on a host of it, and etcd on this one.
     Everything is stopped and removed at the end, whatever was killed or restarted in between.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        etcd = stack.enter_context(running_etcd(folder / "etcd"))
+        etcd = stack.enter_context(_etcd(folder / "etcd", network))
         home = stack.enter_context(servers_home("pgvillage-patroni-", folder))
-        members = tuple(PatroniNode(f"n{at}", home / f"n{at}", free_port(), free_port()) for at in range(1, nodes + 1))
+        hosts = network.hosts if network else (None,) * nodes
+        members = tuple(
+            PatroniNode(f"n{at}", home / f"n{at}", free_port(), free_port(), on=host)
+            for at, host in enumerate(hosts[:nodes], 1)
+        )
         cluster = PatroniCluster(etcd, members)
         for node in members:
             _prepare(cluster, node, {**_LIVELY, **(dynamic or {})}, binaries or newest())
@@ -203,6 +229,16 @@ def patroni_cluster(
                 end_postmaster(node.data, node.name, node.log)
 
 
+def _etcd(folder: Path, network: Network | None) -> AbstractContextManager[EtcdServer]:
+    if network is None:
+        return running_etcd(folder)
+    client, peer = free_port(), free_port()
+    there = f"http://{network.address}:{client}"
+    # Patroni asks the members that the cluster itself names.
+    arguments = [f"--listen-client-urls=http://127.0.0.1:{client},{there}", f"--advertise-client-urls={there}"]
+    return running_etcd(folder, arguments=arguments, ports=(client, peer))
+
+
 def _prepare(cluster: PatroniCluster, node: PatroniNode, dynamic: Mapping[str, Any], binaries: Path) -> None:
     node.folder.mkdir()
     (node.folder / "patroni.yml").write_text(yaml.safe_dump(_configuration(cluster, node, dynamic, binaries)))
@@ -214,15 +250,21 @@ def _prepare(cluster: PatroniCluster, node: PatroniNode, dynamic: Mapping[str, A
 def _configuration(
     cluster: PatroniCluster, node: PatroniNode, dynamic: Mapping[str, Any], binaries: Path
 ) -> dict[str, Any]:
-    api = f"127.0.0.1:{node.api}"
-    parameters = {"fsync": "off", "max_connections": 60, "unix_socket_directories": "", "wal_keep_size": "64MB"}
-    rules = ["host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256"]
+    api, etcd = f"{node.address}:{node.api}", "{}:{}".format(*cluster.etcd.address)
+    anybody = "127.0.0.1/32"
+    if node.on is not None:
+        etcd, anybody = f"{node.on.bridge}:{cluster.etcd.address[1]}", f"{node.on.bridge}/29"
+    parameters = {
+        "fsync": "off", "max_connections": 60, "unix_socket_directories": "", "wal_keep_size": "64MB",
+        "wal_sender_timeout": "5s",
+    }  # fmt: skip
+    rules = [f"host {what} all {anybody} scram-sha-256" for what in ("all", "replication")]
     dcs = {"postgresql": {"use_pg_rewind": True, "parameters": {"wal_log_hints": "on"}, "pg_hba": rules}, **dynamic}
     return {
         "scope": cluster.scope,
         "name": node.name,
         "restapi": {"listen": api, "connect_address": api},
-        "etcd3": {"host": "{}:{}".format(*cluster.etcd.address)},
+        "etcd3": {"host": etcd},
         "bootstrap": {"dcs": dcs, "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums", "no-sync"]},
         "postgresql": {
             "listen": node.host,
@@ -248,10 +290,6 @@ def _quit(node: PatroniNode) -> None:
     quit_postmaster(node.data)
 
 
-def _user() -> dict[str, Any]:
-    return {} if _readable() else as_user()
-
-
 def _readable() -> list[str]:
     """What goes before the command where root's Python lies in a folder that is shut for `postgres`."""
     places = {Path(sys.prefix), Path(sys.executable).resolve().parent}
@@ -259,7 +297,7 @@ def _readable() -> list[str]:
     if os.getuid() or not shut:
         return []
     see = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *see]
+    return [*_AS_POSTGRES, *see]
 
 
 def _environment() -> dict[str, str]:

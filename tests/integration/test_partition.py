@@ -1,0 +1,78 @@
+"""A partition between the old primary and the rest, clients on both sides: nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import wait_until
+from tests.servers.network import Host, lab_network
+from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
+from tests.servers.writing_client import TABLE, writing
+
+# A client on the wrong side must notice by itself that nobody answers.
+_IMPATIENT = "connect_timeout=2 tcp_user_timeout=3000 keepalives_idle=1 keepalives_interval=1 keepalives_count=2"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatroniCluster]:
+    with lab_network(3) as network:
+        synchronous = {"synchronous_mode": True, "synchronous_mode_strict": True}
+        with patroni_cluster(tmp_path_factory.mktemp("lab"), dynamic=synchronous, network=network) as found:
+            yield found
+
+
+def test_patroni_fences_itself(cluster: PatroniCluster, tmp_path: Path) -> None:
+    primary = cluster.wait()
+    wire = _host_of(primary)
+    # Before Patroni has chosen one, any standby confirms, and none may take over.
+    chosen = "sync_standby"
+    wait_until(lambda: chosen in {m["role"] for m in cluster.members().values()}, "a synchronous standby", primary.log)
+    with cluster.connect(primary) as server:
+        server.execute(TABLE)
+    with (
+        writing("beside", tmp_path / "beside", _dsn(cluster, [primary]), wire.inside()) as beside,
+        writing("across", tmp_path / "across", _dsn(cluster, cluster.nodes)) as across,
+    ):
+        wait_until(lambda: min(len(beside.acknowledged), len(across.acknowledged)) > 50, "writes", primary.log)
+        wire.cut()
+        try:
+            cut_at = max(across.acknowledged)
+            wait_until(lambda: max(across.acknowledged) > cut_at + 50, "a new primary", primary.log, FAILOVER_SECONDS)
+            new = cluster.wait(streaming=1)
+            assert new.name != primary.name
+            stuck = len(beside.acknowledged)
+            wait_until(lambda: not _takes_writes(cluster, primary), "the fence", primary.log, FAILOVER_SECONDS)
+            # From the cut on every commit beside it waits for a standby that it does not reach.
+            assert len(beside.acknowledged) == stuck
+        finally:
+            wire.join()
+        cluster.wait()
+    leader = cluster.wait()
+    with cluster.connect(leader) as server:
+        assert not beside.lost(server)
+        assert not across.lost(server)
+    print(f"\n{len(beside.acknowledged)} commits beside, {len(across.acknowledged)} across; ", end="")
+    print(f"the longest wait across: {across.longest_wait:.1f} s")
+
+
+def _host_of(node: PatroniNode) -> Host:
+    assert node.on is not None
+    return node.on
+
+
+def _dsn(cluster: PatroniCluster, nodes: list[PatroniNode] | tuple[PatroniNode, ...]) -> str:
+    hosts, ports = ",".join(node.address for node in nodes), ",".join(str(node.port) for node in nodes)
+    login = f"user=postgres password={cluster.password} dbname=postgres"
+    return f"host={hosts} port={ports} {login} target_session_attrs=read-write {_IMPATIENT}"
+
+
+def _takes_writes(cluster: PatroniCluster, node: PatroniNode) -> bool:
+    """Asked on its own host, where nobody else gets to."""
+    program = f"import psycopg; psycopg.connect({_dsn(cluster, [node])!r}).close()"
+    done = subprocess.run(_host_of(node).inside(sys.executable, "-c", program), check=False, capture_output=True)
+    return done.returncode == 0
