@@ -26,6 +26,8 @@ from tests.servers import wait_until
 from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
 from tests.servers.writing_client import TABLE, Writing, writing
 
+_SECONDS = 240  # for a command that waits for the nodes itself
+
 
 @pytest.fixture(scope="module")
 def patroni(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatroniCluster]:
@@ -84,7 +86,11 @@ def standby(patroni: PatroniCluster) -> PatroniNode:
 
 
 def switch(estate: EstateBuilder, *more: str) -> Ran:
-    return estate.run("switchover", "orders", "--yes", *more)
+    return finish(estate.start("switchover", "orders", "--yes", *more), _SECONDS)
+
+
+def fail_over(estate: EstateBuilder, digest: str) -> Ran:
+    return finish(estate.start("failover", "orders", "--accept-data-loss", digest), _SECONDS)
 
 
 def asked(estate: EstateBuilder, *more: str) -> Ran:
@@ -198,7 +204,7 @@ def digest_of(ran: Ran) -> str:
 
 def test_two_at_once(estate: EstateBuilder, patroni: PatroniCluster) -> None:
     leader = patroni.wait()
-    ran = [finish(each) for each in [estate.start("switchover", "orders", "--yes") for _ in range(2)]]
+    ran = [finish(each, _SECONDS) for each in [estate.start("switchover", "orders", "--yes") for _ in range(2)]]
     assert sorted(each.code for each in ran) in ([0, EXIT_STALE], [0, EXIT_LOCKED]), [each.text for each in ran]
     assert any("is under way since" in each.err or "changed meanwhile" in each.err for each in ran)
     assert patroni.wait() is not leader
@@ -229,16 +235,14 @@ def test_failover_of_a_paused_cluster_whose_primary_died(estate: EstateBuilder, 
         assert "without somebody's consent" in refused.err
         assert "failover is for this" in asked(estate).done(EXIT_BLOCKED).err
         stale = digest_of(refused)
-        ran = estate.run("failover", "orders", "--accept-data-loss", stale)
+        ran = fail_over(estate, stale)
         if ran.code == EXIT_STALE:  # the leader's lease ended in between, which is another state
-            ran = estate.run(
-                "failover", "orders", "--accept-data-loss", digest_of(run_here(estate, "failover", "orders"))
-            )
+            ran = fail_over(estate, digest_of(run_here(estate, "failover", "orders")))
         ran.done()
         assert "Failover done" in ran.out
         now = patroni.wait(streaming=0)
         assert now is not leader
     finally:
-        patroni.start(leader)
         patroni.pause(on=False)
+        patroni.start(leader)
     patroni.wait()
