@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgvillage.clients.pg_connect import Endpoint
+from pgvillage.clients.pg_connect import DEFAULT_PORT, Endpoint
 from pgvillage.clients.secrets import look_up, obtain
 from pgvillage.core.errors import PgVillageError, ReadError, SettingsError
 from pgvillage.core.fence import NO_FENCE, Fence
@@ -21,11 +21,12 @@ from pgvillage.core.rotation import Rotation
 from pgvillage.core.secret import Secret, SecretRef, SecretsFound
 from pgvillage.core.topology import Store, Topology
 from pgvillage.estate.loader import Manifests, load_manifests, load_settings
+from pgvillage.estate.manifest import Cluster
 from pgvillage.estate.references import SettingsNames
 from pgvillage.estate.view import ClusterView
 from pgvillage.settings import Etcd, Settings
 from pgvillage.usecases.nodes import shows_nodes
-from pgvillage.usecases.world import Checkout, Engine, QueriesOf, Reading, Watch, Writer
+from pgvillage.usecases.world import Checkout, Engine, Probe, QueriesOf, Reading, Watch, Writer
 
 _PATHS = frozenset(
     [
@@ -51,6 +52,8 @@ _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path
 
 if TYPE_CHECKING:
     from pgvillage.clients.git import EstateSource
+    from pgvillage.clients.leading import Lead
+    from pgvillage.clients.pg_way import Way
     from pgvillage.clients.stolon_store import StolonStore
 
 
@@ -154,12 +157,14 @@ class RealWorld:
             from pgvillage.resources.stolon.desired import cluster_uid
 
             live, ledger = await self._store(view).read(cluster_uid)
-            return Reading(live, ledger)
+            return Reading(replace(live, rows={**live.rows, "login": self._network_login(view)}), ledger)
         from pgvillage.clients.pg_read import read_postgres
 
         databases = [d.name for d in view.databases if d.spec.ensure == "present"]
-        live, capabilities, ledger = await read_postgres(self.endpoint(view), databases, queries_of)
-        return Reading(live, ledger, capabilities)
+        async with self._way(view) as way:
+            endpoint = await way.find()
+        live, capabilities, ledger = await read_postgres(endpoint, databases, queries_of)
+        return Reading(live, ledger, capabilities, endpoint.notes)
 
     def writer(
         self, target: TargetId, view: ClusterView, reading: Reading, fence: Fence | None = None
@@ -177,7 +182,7 @@ class RealWorld:
             return self._secret(reference, view.rotations)
 
         system = reading.capabilities.system_identifier
-        return PostgresWriter(self.endpoint(view), system, secret_of, fence or NO_FENCE)
+        return PostgresWriter(self._way(view), system, secret_of, fence or NO_FENCE)
 
     def watch(self, target: TargetId, view: ClusterView) -> Watch:
         """What sees cheaply whether the target changed; it keeps a connection until it is closed."""
@@ -185,7 +190,7 @@ class RealWorld:
             return self._store(view)
         from pgvillage.clients.pg_fingerprint import PgWatch
 
-        return PgWatch(self.endpoint(view), [d.name for d in view.databases if d.spec.ensure == "present"])
+        return PgWatch(self._way(view), [d.name for d in view.databases if d.spec.ensure == "present"])
 
     async def topology(self, view: ClusterView, parameters: Collection[str] = ()) -> Topology:
         """The engine's state and etcd's health first, then every node that these or the manifest name, by SQL."""
@@ -249,7 +254,45 @@ class RealWorld:
         return settings
 
     def engine(self, view: ClusterView) -> Engine:
-        raise ReadError(view.name, "no engine that could be asked")
+        """Raises ReadError where the settings don't say how it is asked."""
+        from pgvillage.clients.etcd import EtcdClient
+        from pgvillage.clients.patroni.engine import PatroniEngine
+        from pgvillage.clients.patroni.store import PatroniStore
+        from pgvillage.clients.stolon_engine import StolonEngine
+        from pgvillage.resources.stolon.failing import failing_leader
+
+        ha = view.cluster.spec.ha
+        if ha.engine == "none":
+            raise ReadError(view.name, "no HA engine looks after it")
+        if ha.engine == "stolon":
+            client = EtcdClient(ha.etcd or "", self._etcd(view))
+            return StolonEngine(view.name, self._store(view), client, failing_leader)
+        api = self.settings.patroni.get(ha.api or "")
+        if api is None or ha.api is None:
+            raise ReadError(
+                view.name,
+                "Patroni is asked through its REST API: name an entry of `patroni` in the settings as `ha.api`",
+            )
+        store = None
+        if ha.etcd is not None:
+            store = PatroniStore(view.name, ha.etcd, self._etcd(view), ha.cluster or view.name)
+        return PatroniEngine(view.name, (ha.api, api), store, api.members)
+
+    def probes(self, view: ClusterView, topology: Topology) -> Sequence[Probe]:
+        """All nodes at once as an application names them; and each proxy of the manifest, which finds the primary."""
+        from dataclasses import replace
+
+        from pgvillage.clients.pg_probe import PgProbe
+
+        connect = view.cluster.spec.connect
+        ways = {"to all nodes": tuple(node.address for node in topology.nodes)}
+        for proxy in (connect.proxy if connect else None) or ():
+            ways[f"through the proxy at {proxy}"] = (proxy,)
+        if connect and connect.vip:
+            address = connect.vip.address.partition("/")[0]
+            port = connect.haproxy.port if connect.haproxy else DEFAULT_PORT
+            ways[f"through the address {address}"] = (f"[{address}]:{port}" if ":" in address else f"{address}:{port}",)
+        return [PgProbe(replace(self.endpoint(view), hosts=hosts), way) for way, hosts in ways.items()]
 
     def _secret(self, reference: SecretRef, rotations: Iterable[Rotation]) -> Secret:
         from pgvillage.clients.rotations import obtain_login
@@ -260,8 +303,40 @@ class RealWorld:
                 return obtain_login(self.settings.secrets, rotation, login, self.now())
         return obtain(self.settings.secrets, reference.name)
 
+    async def engine_hosts(self, name: str, cluster: Cluster) -> Sequence[str]:
+        lead = self._lead(name, cluster)
+        if lead is None:
+            raise ReadError(name, "no HA engine that would name its hosts")
+        async with lead:
+            return list((await lead.ask()).addresses.values())
+
+    def _way(self, view: ClusterView) -> Way:
+        """Raises SettingsError when the settings do not know the credential or the etcd."""
+        from pgvillage.clients.pg_way import Way
+
+        return Way(self.endpoint(view), self._lead(view.name, view.cluster))
+
+    def _lead(self, name: str, cluster: Cluster) -> Lead | None:
+        """Who leads by etcd; None without an engine that keeps its state there."""
+        ha = cluster.spec.ha
+        if ha.etcd is None:
+            return None
+        settings = self.settings.etcd.get(ha.etcd)
+        if settings is None:
+            raise SettingsError(f"{name}: the settings know no etcd {ha.etcd!r}")
+        from pgvillage.clients.leading import Lead
+        from pgvillage.resources.patroni.leadership import patroni_keys
+        from pgvillage.resources.stolon.leadership import stolon_keys
+
+        scope = ha.cluster or name
+        patroni = ha.engine == "patroni"
+        keys = patroni_keys(settings.patroni_prefix, scope) if patroni else stolon_keys(settings.prefix, scope)
+        return Lead(name, ha.etcd, settings, keys)
+
     def endpoint(self, view: ClusterView) -> Endpoint:
-        """Raises SettingsError when the settings do not know the credential."""
+        """By manifest and settings alone: no hosts where the engine in etcd names them. Raises SettingsError when the
+        settings do not know the credential.
+        """
         connection = view.cluster.spec.connection
         assert connection is not None
         credential = self.settings.credentials.get(connection.credential)
@@ -276,6 +351,13 @@ class RealWorld:
             timeouts=self.settings.timeouts,
         )
 
+    def _network_login(self, view: ClusterView) -> list[tuple[str]]:
+        """The role that rules of pg_hba.conf must let in; none where we come by a socket."""
+        connection = view.cluster.spec.connection
+        found = self.settings.credentials.get(connection.credential) if connection else None
+        by_socket = connection is not None and any(host.startswith("/") for host in connection.hosts)
+        return [] if found is None or by_socket else [(found.user,)]
+
     def _store(self, view: ClusterView) -> StolonStore:
         from pgvillage.clients.stolon_store import StolonStore
 
@@ -283,7 +365,9 @@ class RealWorld:
         settings = self.settings.etcd.get(ha.etcd or "")
         if settings is None or ha.etcd is None:
             raise ReadError(view.name, f"the settings know no etcd {ha.etcd!r}")
-        return StolonStore(view.name, ha.etcd, settings, ha.cluster or view.name)
+        from pgvillage.resources.stolon.initial import skeleton
+
+        return StolonStore(view.name, ha.etcd, settings, ha.cluster or view.name, skeleton if ha.init else None)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

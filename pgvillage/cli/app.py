@@ -27,6 +27,7 @@ from pgvillage.cli import (
     schema,
     serve,
     suspend,
+    switchover,
     validate,
     who_can,
 )
@@ -60,6 +61,8 @@ app.command("dsn")(dsn.command)
 app.command("connect")(dsn.connect)
 app.command("suspend")(suspend.suspend)
 app.command("resume")(suspend.resume)
+app.command("switchover")(switchover.switchover)
+app.command("failover")(switchover.failover)
 app.command("serve")(serve.command)
 app.command("doctor")(doctor.command)
 app.command("password-hash")(password_hash.command)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pgvillage.clients.engine_ledger import Document, document_of, recorded, suspended, with_fence
+from pgvillage.clients.engine_turn import turn_key, turn_words
 from pgvillage.clients.etcd import EtcdClient
 from pgvillage.core.errors import LockNotAcquired, StepFailed
 from pgvillage.core.fence import NO_FENCE, Fence
@@ -102,6 +103,7 @@ class EngineWriter:
         """
         found = await self._keys.find(self._client)
         self._refuse_others(document_of(self._keys.name, found.uid, found.ledger), found)
+        await self._refuse_in_turn()
 
     async def suspend(self, suspension: Suspension | None) -> None:
         """Note it beside the cluster; None ends it."""
@@ -121,7 +123,7 @@ class EngineWriter:
         document = document_of(keys.name, found.uid, found.ledger)
         self._refuse_others(document, found)
         puts = {keys.ledger: json.dumps(self._fenced(change(document)), sort_keys=True, ensure_ascii=False).encode()}
-        expect = {keys.ledger: found.ledger_revision}
+        expect = {keys.ledger: found.ledger_revision, turn_key(keys.ledger): 0}
         if patch:
             whole, faults = keys.patched(found.data, patch)
             if faults:
@@ -129,12 +131,18 @@ class EngineWriter:
             puts[keys.data] = json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode()
             expect[keys.data] = found.data_revision
         if not await self._client.swap(puts, expect):
+            await self._refuse_in_turn()
             return False
         written = await self._client.get(keys.ledger)
         # Anything else there now is another writer's: our place is gone with it.
         ours = written is not None and written.value == puts[keys.ledger]
         self._revision = written.mod_revision if written and ours else -1
         return True
+
+    async def _refuse_in_turn(self) -> None:
+        """Nothing is applied while the cluster hands over."""
+        if whose := await turn_words(self._client, self._keys.name, turn_key(self._keys.ledger)):
+            raise LockNotAcquired(whose)
 
     def _refuse_others(self, document: Document, found: Found) -> None:
         fence, holder = document.get("fence", 0), document.get("fenceHolder", "")

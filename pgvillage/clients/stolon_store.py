@@ -29,8 +29,12 @@ class StolonStore:
     blind = ""
     connections = 0  # that are open between looks
 
-    def __init__(self, name: str, etcd_name: str, settings: Etcd, cluster: str) -> None:
+    def __init__(
+        self, name: str, etcd_name: str, settings: Etcd, cluster: str, skeleton: Callable[[], bytes] | None = None
+    ) -> None:
+        """With `skeleton` a cluster that is not there may be made: it is what a new one's clusterdata starts from."""
         self._name = name
+        self._skeleton = skeleton
         self._client = EtcdClient(etcd_name, settings)
         self.prefix = f"{settings.prefix.strip('/')}/{cluster}/"
         self.data_key = f"{self.prefix}clusterdata"
@@ -47,26 +51,38 @@ class StolonStore:
             found, ledger = await client.read_together([Range(self.prefix, prefix=True), Range(self.ledger_key)])
         keys = {each.key.removeprefix(self.prefix): each for each in found}
         data = keys.pop("clusterdata", None)
-        if data is None:
-            raise ReadError(self._name, self._missing)
-        uid = _uid(uid_of, data.value, self._name)
         beside = [(name, each.value, each.lease != 0, each.create_revision) for name, each in sorted(keys.items())]
+        if data is None:
+            if self._skeleton is None:
+                raise ReadError(self._name, self._missing)
+            return Live(self._name, {"clusterdata": [], "keys": beside}), Ledger()
+        uid = _uid(uid_of, data.value, self._name)
         live = Live(self._name, {"clusterdata": [(data.value,)], "keys": beside})
         return live, parse_store_ledger(self._name, uid, ledger[0].value if ledger else None)
 
     async def _found(self, client: EtcdClient, uid_of: UidOf) -> Found:
+        """Where there is no cluster and one may be made, that one, whose revision 0 no key has that exists."""
         data, ledger = await client.get(self.data_key), await client.get(self.ledger_key)
-        if data is None:
+        if data is None and self._skeleton is None:
             raise ReadError(self._name, self._missing)
         beside = (ledger.value, ledger.mod_revision) if ledger else (None, 0)
-        return Found(_uid(uid_of, data.value, self._name), data.value, data.mod_revision, *beside)
+        value, revision = (data.value, data.mod_revision) if data else (self._new(), 0)
+        return Found(_uid(uid_of, value, self._name), value, revision, *beside)
+
+    def _new(self) -> bytes:
+        assert self._skeleton is not None
+        return self._skeleton()
 
     async def look(self) -> Mapping[str, str]:
         """What moves with every change of the cluster's spec; the sentinel's own writes of status do not count."""
         async with self._client as client:
-            data = (await self._found(client, lambda _: "")).data
+            data = await client.get(self.data_key)
+        if data is None and self._skeleton is None:
+            raise ReadError(self._name, self._missing)
+        if data is None:
+            return {"spec": "none yet"}
         try:
-            found = json.loads(data)["cluster"]
+            found = json.loads(data.value)["cluster"]
             return {"spec": hashlib.sha256(json.dumps([found["uid"], found.get("spec")]).encode()).hexdigest()}
         except (ValueError, KeyError, TypeError):
             return {"spec": "not to be read"}

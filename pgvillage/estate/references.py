@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgvillage.core.errors import Diagnostic
+from pgvillage.estate.engine_faults import engine_faults
 from pgvillage.estate.explain_errors import suggestion
 from pgvillage.estate.job_references import check_job
 from pgvillage.estate.located import Located, Manifests
@@ -58,6 +59,7 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     faults.extend(_privileges(manifests, scopes))
     faults.extend(check_roles(manifests, scopes))
     faults.extend(slot_faults(manifests, scopes))
+    faults.extend(engine_faults(manifests))
     faults.extend(check_rotations(manifests))
     faults.extend(window_faults(manifests))
     for job in manifests.jobs.values():

@@ -179,6 +179,12 @@ class Timeouts(Section):
     statement: float = Field(300, gt=0, le=86_400)
     lock: float = Field(10, gt=0, le=3600, description="Waiting for a lock of a database object.")
     writer: float = Field(30, ge=0, le=3600, description="Waiting for another applier of the same target.")
+    failover: float = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Waiting for the new primary when the old one was lost in the middle of an apply.",
+    )
     stale_writer: float = Field(
         60, alias="staleWriter", gt=1, le=3600, description="A silent applier's sessions are ended after this."
     )

@@ -62,6 +62,7 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
     findings += _forgotten(found, desired, snapshot)
     findings += waiting(context, secrets.in_use)
     findings += _findings(view, target, snapshot, reading.capabilities)
+    findings += [Finding("warning", note) for note in reading.notes]
     findings += node_findings(reading.live.topology)
     context = replace(context, snapshot=_with_findings(snapshot, findings))
     return Observation(target, found, desired, context, reading, secrets.in_use)

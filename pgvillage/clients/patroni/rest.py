@@ -25,6 +25,10 @@ _MOST = 4 << 20  # bytes of an answer
 _SHOWN = 300  # characters of an answer in a message
 
 
+class AnswerLost(StepFailed):
+    """It may have been done or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`text` is the member's own words, of one line and no more than a message can bear; `body` its JSON, or None."""
@@ -140,7 +144,7 @@ class PatroniRest:
             why = reason_of(error, seconds)
             if method == "GET":
                 raise ReadError(self._cluster, f"{place}/{path}: {why}") from None
-            raise StepFailed(
+            raise AnswerLost(
                 f"{self._cluster}: {method} {place}/{path} was sent and its answer was lost ({why}). It may have been "
                 "done or not: look again before another attempt"
             ) from None
