@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgvillage.core.errors import PgVillageError
+from pgvillage.core.lookup import Lookups
 from pgvillage.core.plan import Finding, System, TargetId
 from pgvillage.core.topology import Topology
-from pgvillage.estate.view import ClusterView
+from pgvillage.estate.view import ClusterView, view_cluster
+from pgvillage.usecases.estate import Scope, select_targets
 from pgvillage.usecases.world import World
 
 # Kind `parameter` says these of the primary already.
@@ -41,3 +43,12 @@ async def nodes_all_the_same(world: World, target: TargetId, view: ClusterView) 
         return await world.topology(view)
     except (PgVillageError, TimeoutError):
         return None  # why the target could not be read says it already
+
+
+async def ask_cluster(world: World, name: str) -> Topology:
+    """The nodes of one cluster, by its own name or a target's. Raises what makes it impossible, UsageError too."""
+    checkout = world.checkout()
+    manifests = world.manifests(checkout)
+    targets = select_targets(manifests, Scope(targets=(name,)))
+    view = view_cluster(manifests, targets[0].cluster, Lookups())
+    return await world.topology(view, view.parameters)
