@@ -1,13 +1,14 @@
-"""A stranger that listens, for tests of where a password must not go."""
+"""A stranger that listens, where a password must not go; and stolon's state for servers that it never saw."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 from tests.servers import serving
+from tests.servers.postgres import PostgresServer
 
 
 class Listener:
@@ -43,3 +44,11 @@ def unheard(listener: Listener) -> bool:
     found = listener.connections
     socket.create_connection((host, int(port)), 5).close()
     return found == 0
+
+
+def belonging_to(clusterdata: dict[str, Any], server: PostgresServer) -> dict[str, Any]:
+    """Stolon's state as it would be if this server were of its cluster."""
+    system = server.sql("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    for db in clusterdata["dbs"].values():
+        db["status"] |= {"systemdID": system, "timelineID": 1}
+    return clusterdata

@@ -65,7 +65,7 @@ class Estate(EstateBuilder):
 
 @pytest.fixture
 def estate(lab: PatroniCluster, tmp_path: Path) -> Estate:
-    with lab.connect(lab.wait()) as connection:
+    with lab.connect(lab.wait(streaming=1, seconds=120)) as connection:
         connection.execute("DROP SCHEMA IF EXISTS pgvillage CASCADE")  # another estate comes
     password = tmp_path / "pw"
     password.write_text(lab.password)
