@@ -24,6 +24,8 @@ from pgvillage.cli import (
     notify,
     password_hash,
     plan,
+    render,
+    routing,
     schema,
     serve,
     suspend,
@@ -61,6 +63,8 @@ app.command("connect")(dsn.connect)
 app.command("suspend")(suspend.suspend)
 app.command("resume")(suspend.resume)
 app.command("serve")(serve.command)
+app.command("routing")(routing.command)
+app.command("render")(render.command)
 app.command("doctor")(doctor.command)
 app.command("password-hash")(password_hash.command)
 app.command("directory")(directory.command)
