@@ -14,6 +14,7 @@ from pgvillage.routing.lag import bytes_of
 from pgvillage.routing.monitor import Monitor
 
 _SHOWN = 80
+_STARTING = "the estate was not read yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,8 @@ class Answers:
         """`name` as the API has it, or the node's HOST:PORT."""
         watched = self._monitor.watched.get(group)
         if watched is None:
-            return _no(404, _not_there("group", group, self._monitor.watched))
+            there = self._monitor.watched
+            return _no(404, _not_there("group", group, there)) if there else _no(503, _STARTING)
         plain = name if name in watched.group.nodes else node_name(name)
         sight = self._monitor.sight(group, plain)
         return sight or _no(404, _not_there("node", name, watched.group.nodes))
@@ -154,7 +156,9 @@ class Answers:
         if name is None:
             if len(watched) == 1:
                 return next(iter(watched.values())).group
-            return _no(400, f"name a group, as ?group=NAME: there are {', '.join(sorted(watched)[:20]) or 'none yet'}")
+            if not watched:
+                return _no(503, _STARTING)
+            return _no(400, f"name a group, as ?group=NAME: there are {', '.join(sorted(watched)[:20])}")
         return watched[name].group if name in watched else _no(404, _not_there("group", name, watched))
 
     def _sight(self, node: str, group: str | None) -> Sight | Answer:

@@ -144,7 +144,7 @@ class Group:
             return
         if not challenger.claims or leader is None or leader is challenger:
             self.challenger = ""
-        elif leader.asked > self.challenged:
+        elif not leader.claims or leader.asked > self.challenged:
             self._accept(challenger, challenger.answer)
             if leader.claims and leader.answer is not None:
                 self._doubt(
