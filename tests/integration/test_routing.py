@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import Self
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from tests.integration.estate_builder import EstateBuilder, document
 from tests.integration.routing_process import RoutingProcess, routing
 from tests.servers import free_port, wait_until
 from tests.servers.haproxy import running_haproxy
-from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
+from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, children, patroni_cluster
 
 LAG = 1_000_000
 
@@ -111,7 +112,7 @@ class Writer:
     wrong: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         wait_until(lambda: len(self.written) > 20, "the first writes", seconds=60)
@@ -205,7 +206,7 @@ def test_a_host_that_hangs_stalls_nobody(front: Front) -> None:
     postmaster = hung.postmaster()
     assert postmaster is not None
     assert hung.process is not None
-    everybody = [hung.process.pid, postmaster, *_children(postmaster)]
+    everybody = [hung.process.pid, postmaster, *children(postmaster)]
     for pid in everybody:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
@@ -241,13 +242,3 @@ def test_a_killed_primary_is_followed_by_its_successor(front: Front) -> None:
     front.patroni.wait()
     assert front.api.ask("/v1/primary")[0] == 200, "the old one came back as a standby: no split brain"
     front.reads_reach(*front.patroni.replicas())
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for place in os.listdir("/proc"):
-        if place.isdecimal():
-            with suppress(OSError), open(f"/proc/{place}/stat") as file:
-                if int(file.read().rpartition(")")[2].split()[1]) == pid:
-                    found.append(int(place))
-    return found

@@ -149,7 +149,7 @@ class PatroniCluster:
         node.process.kill()
         node.process.wait()
         if (postmaster := node.postmaster()) is not None:
-            for pid in (postmaster, *_children(postmaster)):
+            for pid in (postmaster, *children(postmaster)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             wait_until(lambda: node.postmaster() is None or _gone(postmaster), f"the end of {node.name}", node.log)
@@ -274,7 +274,8 @@ def _end(node: PatroniNode) -> None:
         subprocess.run(["ipcrm", "-m", segment], check=False, capture_output=True)
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that this one started, by pid."""
     done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True)
     return [int(word) for word in done.stdout.split()]
 

@@ -207,8 +207,8 @@ def test_before_the_estate_is_read_nothing_is_known(monitor: Monitor, client: Te
 @pytest.mark.parametrize(
     ("line", "word"),
     [("orders/pg1.example primary", "up"), ("orders/pg2.example primary", "down"), ("orders/pg2.example replica", "up"),
-     ("orders/pg3.example replica", "drain"), ("orders/pg4.example replica", "down"), ("", "down # no such node or check"),
-     ("orders/pg1.example rm -rf", "down # no such node or check"), ("\x00/…", "down # no such node or check")],
+     ("orders/pg3.example replica", "drain"), ("orders/pg4.example replica", "down"),
+     ("", "down # no such node or check"), ("orders/pg1.example rm -rf", "down # no such node or check"), ("\x00/…", "down # no such node or check")],
 )  # fmt: skip
 def test_agent_check(monitor: Monitor, line: str, word: str) -> None:
     assert Agent(Answers(monitor, 10 * MB), 10 * MB).word(line) == word
