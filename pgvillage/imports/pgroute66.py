@@ -22,9 +22,7 @@ def fits(content: dict[str, object]) -> bool:
     hosts = content.get("hosts")
     if not isinstance(hosts, dict) or not hosts:
         return False
-    return set(content) <= {"hosts", *_OWN} and all(
-        isinstance(each, dict) and "host" in each for each in hosts.values()
-    )
+    return all(isinstance(each, dict) and "host" in each for each in hosts.values())
 
 
 @dataclass(frozen=True, slots=True)
