@@ -46,6 +46,8 @@ _PATHS = frozenset(
         "allowedSigners",
         "keyring",
         "templates",
+        "clientCa",
+        "memory",
     ]
 )
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path

@@ -24,6 +24,8 @@ from pgvillage.cli import (
     notify,
     password_hash,
     plan,
+    render,
+    routing,
     schema,
     serve,
     suspend,
@@ -64,6 +66,8 @@ app.command("resume")(suspend.resume)
 app.command("switchover")(switchover.switchover)
 app.command("failover")(switchover.failover)
 app.command("serve")(serve.command)
+app.command("routing")(routing.command)
+app.command("render")(render.command)
 app.command("doctor")(doctor.command)
 app.command("password-hash")(password_hash.command)
 app.command("directory")(directory.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -140,7 +141,9 @@ async def connect(
     credential = endpoint.credential
     password = None
     if credential.password is not None:
-        password = read_secret(credential.password, f"credential {endpoint.credential_name!r}").reveal()
+        # in a thread: a secret store that hangs may stall nobody else
+        words = f"credential {endpoint.credential_name!r}"
+        password = (await asyncio.to_thread(read_secret, credential.password, words)).reveal()
     parameters: dict[str, Any] = endpoint.conninfo(
         database or credential.database,
         application=application,

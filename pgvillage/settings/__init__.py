@@ -30,6 +30,7 @@ from pgvillage.settings.common import (
 from pgvillage.settings.dashboard import DashboardSettings
 from pgvillage.settings.directory import Directory, Domain, LdapBind, MemberAttribute, address_and_port
 from pgvillage.settings.forge import CommentKind, Forge, ForgeKind, Hook, Signatures
+from pgvillage.settings.routing import Routing
 from pgvillage.settings.serve import Replicas, Retention, Serve
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Replicas",
     "Repository",
     "Retention",
+    "Routing",
     "SecretSource",
     "Section",
     "Serve",
@@ -217,6 +219,7 @@ class Settings(Section):
     serve: Serve = Serve()
     api: Api = Api()
     dashboard: DashboardSettings = DashboardSettings()
+    routing: Routing = Routing()
 
     @model_validator(mode="after")
     def _bind_sources(self) -> Settings:

@@ -147,6 +147,9 @@ class HaProxy(Part):
     port: int = Field(5000, ge=1, le=65535)
     standby_port: int = Field(5001, ge=1, le=65535)
     max_lag: int | None = Field(None, ge=0, description="Bytes; a standby that lacks more gets no reads.")
+    check_port: int = Field(
+        8008, ge=1, le=65535, description="Patroni's REST API on every node: what HAProxy asks without `routing`."
+    )
 
 
 class Connect(Part):
