@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pgvillage.core.errors import Diagnostic
@@ -35,7 +35,7 @@ class SettingsNames:
     etcd: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
     patroni: frozenset[str] = frozenset()
-    jobs: Jobs = Jobs()
+    jobs: Jobs = field(default_factory=Jobs)
 
     @classmethod
     def of(cls, settings: Settings) -> SettingsNames:

@@ -138,9 +138,9 @@ class _Reader:
         return token
 
     def either(self, depth: int) -> Term:
-        return self._chain("or", depth, lambda: self._chain("and", depth, lambda: self.negated(depth)))
+        return self._chain("or", lambda: self._chain("and", lambda: self.negated(depth)))
 
-    def _chain(self, word: str, depth: int, part: Callable[[], Term]) -> Term:
+    def _chain(self, word: str, part: Callable[[], Term]) -> Term:
         parts, start = [part()], self.here
         while self.takes(word):
             parts.append(part())

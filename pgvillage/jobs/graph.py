@@ -1,4 +1,4 @@
-"""The order of a run's steps: what is ready, what a failure skips, and one instance for each combination of a matrix."""
+"""The order of a run's steps: what is ready, what a failure skips, which combinations a matrix has."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class Schedule(Part):
     time_zone: str = Field(
         "UTC",
         pattern=r"^[A-Za-z0-9_+/-]{1,64}$",
-        description="An IANA time zone, such as Europe/Amsterdam. A time that the clock skips runs right after the gap, "
-        "one that it shows twice runs the first time; where the hour is `*`, runs follow the clock as it is.",
+        description="An IANA time zone, such as Europe/Amsterdam. A time that the clock skips runs right after the "
+        "gap, one that it shows twice runs the first time; where the hour is `*`, runs follow the clock as it is.",
     )
 
     @model_validator(mode="after")
