@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pgvillage.core.errors import Diagnostic
 from pgvillage.estate.engine_faults import engine_faults
 from pgvillage.estate.explain_errors import suggestion
+from pgvillage.estate.job_reach import allowed_faults, reach_faults, secrets_of_job
 from pgvillage.estate.job_references import check_job
 from pgvillage.estate.located import Located, Manifests
 from pgvillage.estate.manifest import Group, User
@@ -20,7 +21,7 @@ from pgvillage.estate.rotation import check_rotations
 from pgvillage.estate.scopes import Claim, Scopes
 from pgvillage.estate.source_text import DocPath
 from pgvillage.estate.window_references import window_faults
-from pgvillage.settings import Settings
+from pgvillage.settings import Jobs, Settings
 
 BUILT_IN = ("reader", "writer", "owner")  # profiles that every estate has
 
@@ -35,6 +36,7 @@ class SettingsNames:
     etcd: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
     patroni: frozenset[str] = frozenset()
+    jobs: Jobs = field(default_factory=Jobs)
 
     @classmethod
     def of(cls, settings: Settings) -> SettingsNames:
@@ -45,6 +47,7 @@ class SettingsNames:
             etcd=frozenset(settings.etcd),
             channels=frozenset(settings.channels),
             patroni=frozenset(settings.patroni),
+            jobs=settings.jobs,
         )
 
 
@@ -65,8 +68,12 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     for job in manifests.jobs.values():
         faults.extend(check_job(job, manifests.root))
         if job.document.spec.ensure == "present":
-            databases = [(name, ("spec", "databases", i)) for i, name in enumerate(job.document.spec.databases)]
+            written = enumerate(job.document.spec.databases)
+            databases = [(name, ("spec", "databases", i)) for i, name in written if isinstance(name, str)]
             faults.extend(_unknown_databases(manifests, scopes, job, databases))
+            faults.extend(reach_faults(job, manifests, scopes))
+            if names is not None:
+                faults.extend(allowed_faults(job, scopes, names.jobs))
     if names is not None:
         faults.extend(_settings(manifests, scopes, names))
         faults.extend(_subscriptions(scopes, names))
@@ -74,9 +81,12 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
 
 
 def _selectors(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
-    for kind in (manifests.databases, manifests.users, manifests.groups, manifests.jobs):
+    for kind in (manifests.databases, manifests.users, manifests.groups):
         for located in kind.values():
             yield from _selector(manifests, scopes, located, located.document.spec.clusters)
+    for job in manifests.jobs.values():
+        if job.document.spec.ensure == "absent" or job.document.spec.clusters.names is not None:
+            yield from _selector(manifests, scopes, job, job.document.spec.clusters)
     for index, notification in enumerate(manifests.estate.document.spec.notifications if manifests.estate else ()):
         if manifests.estate and notification.labels:
             selector = Selector(labels=notification.labels)
@@ -188,6 +198,11 @@ def _named(
         yield cluster, "etcd", spec.ha.etcd, names.etcd, ("spec", "ha", "etcd")
         yield cluster, "entry of `patroni`", spec.ha.api, names.patroni, ("spec", "ha", "api")
     yield from _named_by_roles(manifests, names)
+    for job in manifests.jobs.values():
+        for secret, place in secrets_of_job(job):
+            yield job, "secret", secret, names.secrets, place
+        for index, alert in enumerate(job.document.spec.alerts):
+            yield job, "channel", alert.channel, names.channels, ("spec", "alerts", index, "channel")
     if manifests.estate:
         for index, notification in enumerate(manifests.estate.document.spec.notifications):
             path = ("spec", "notifications", index, "channel")

@@ -30,6 +30,7 @@ from pgvillage.settings.common import (
 from pgvillage.settings.dashboard import DashboardSettings
 from pgvillage.settings.directory import Directory, Domain, LdapBind, MemberAttribute, address_and_port
 from pgvillage.settings.forge import CommentKind, Forge, ForgeKind, Hook, Signatures
+from pgvillage.settings.jobs import Jobs
 from pgvillage.settings.routing import Routing
 from pgvillage.settings.serve import Replicas, Retention, Serve
 
@@ -52,6 +53,7 @@ __all__ = [
     "ForgeKind",
     "Generate",
     "Hook",
+    "Jobs",
     "LdapBind",
     "LimitCeiling",
     "MemberAttribute",
@@ -217,6 +219,7 @@ class Settings(Section):
     parallel: int = Field(8, ge=1, le=256, description="Targets read or written at a time.")
     state: Path | None = Field(None, description="Folder for the repository's cache and the daemon's memory.")
     serve: Serve = Serve()
+    jobs: Jobs = Jobs()
     api: Api = Api()
     dashboard: DashboardSettings = DashboardSettings()
     routing: Routing = Routing()

@@ -18,7 +18,8 @@ from tests.integration.estate_builder import EstateBuilder, document
 from tests.integration.routing_process import RoutingProcess, routing
 from tests.servers import free_port, wait_until
 from tests.servers.haproxy import running_haproxy
-from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, children, patroni_cluster
+from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
+from tests.servers.postmaster import children
 
 LAG = 1_000_000
 

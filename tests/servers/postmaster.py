@@ -27,7 +27,7 @@ def kill_postmaster(data: Path, what: str, log: Path) -> None:
     postmaster = postmaster_of(data)
     if postmaster is None:
         return
-    for pid in (postmaster, *_children(postmaster)):
+    for pid in (postmaster, *children(postmaster)):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     wait_until(lambda: postmaster_of(data) is None or gone(postmaster), f"the end of {what}", log)
@@ -67,6 +67,6 @@ def gone(pid: int) -> bool:
     return state == "Z"
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True)
     return [int(word) for word in done.stdout.split()]

@@ -10,7 +10,7 @@ from pgvillage.core.errors import Diagnostic, ManifestError
 from pgvillage.estate.loader import load_manifests
 from pgvillage.estate.references import BUILT_IN, SettingsNames
 from pgvillage.estate.view import BUILT_IN_PROFILES
-from pgvillage.settings import Settings
+from pgvillage.settings import Jobs, Settings
 
 HEAD = "apiVersion: pgvillage/v1\nkind: {kind}\nmetadata: {{name: {name}, labels: {{env: prod}}}}\nspec:\n"
 NAMES = SettingsNames(
@@ -19,6 +19,7 @@ NAMES = SettingsNames(
     secrets=frozenset({"orders-app"}),
     etcd=frozenset({"etcd-a"}),
     channels=frozenset({"dba"}),
+    jobs=Jobs(superuser=["*"]),
 )
 
 
