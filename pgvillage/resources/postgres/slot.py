@@ -66,6 +66,8 @@ class Slot(Kind):
     name = "slot"
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
+        if view.cluster.spec.ha.engine == "patroni":
+            return  # it makes them on every node, and drops what its own configuration does not name
         for index, spec in enumerate(view.cluster.spec.replication_slots):
             wish = _wish(spec) if spec.ensure == "present" else None
             source = source_of(view.located, "spec", "replicationSlots", index)
