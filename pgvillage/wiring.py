@@ -55,8 +55,13 @@ _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:")  # git@host:path
 if TYPE_CHECKING:
     from pgvillage.clients.git import EstateSource
     from pgvillage.clients.leading import Lead
+    from pgvillage.clients.patroni.rest import PatroniRest
+    from pgvillage.clients.patroni.store import PatroniStore
+    from pgvillage.clients.patroni.writer import PatroniWriter
     from pgvillage.clients.pg_way import Way
     from pgvillage.clients.stolon_store import StolonStore
+    from pgvillage.core.ledger import Ledger
+    from pgvillage.core.live import Live
 
 
 @dataclass
@@ -160,6 +165,8 @@ class RealWorld:
 
             live, ledger = await self._store(view).read(cluster_uid)
             return Reading(replace(live, rows={**live.rows, "login": self._network_login(view)}), ledger)
+        if target.system is System.PATRONI:
+            return Reading(*await self._read_patroni(view))
         from pgvillage.clients.pg_read import read_postgres
 
         databases = [d.name for d in view.databases if d.spec.ensure == "present"]
@@ -176,6 +183,8 @@ class RealWorld:
             from pgvillage.resources.stolon.desired import cluster_uid, patched
 
             return self._store(view).writer(cluster_uid, patched, fence or NO_FENCE)
+        if target.system is System.PATRONI:
+            return self._patroni_writer(view, fence or NO_FENCE)
         from pgvillage.clients.pg_write import PostgresWriter
 
         assert reading.capabilities is not None
@@ -190,6 +199,13 @@ class RealWorld:
         """What sees cheaply whether the target changed; it keeps a connection until it is closed."""
         if target.system is System.STOLON:
             return self._store(view)
+        if target.system is System.PATRONI:
+            from pgvillage.clients.patroni.reader import RestWatch
+
+            if view.cluster.spec.ha.etcd is not None:
+                return self._patroni_store(view)
+            rest, members = self._patroni_rest(view)
+            return RestWatch(view.name, rest, members)
         from pgvillage.clients.pg_fingerprint import PgWatch
 
         return PgWatch(self._way(view), [d.name for d in view.databases if d.spec.ensure == "present"])
@@ -233,13 +249,55 @@ class RealWorld:
         return topology_of(view.name, data, parse_presence(live.rows["keys"]), now)
 
     async def _patroni_state(self, view: ClusterView, now: datetime) -> Topology:
+        from pgvillage.resources.patroni.members import topology_of
+        from pgvillage.resources.patroni.seen import state_of
+
+        live, _ = await self._read_patroni(view)
+        return topology_of(view.name, state_of(live), now)
+
+    async def _read_patroni(self, view: ClusterView) -> tuple[Live, Ledger]:
+        from pgvillage.clients.patroni.reader import read_by_rest, read_in_etcd
+
+        login = self.endpoint(view).credential.user
+        if view.cluster.spec.ha.etcd is not None:
+            return await read_in_etcd(view.name, self._patroni_store(view), login)
+        rest, members = self._patroni_rest(view)
+        return await read_by_rest(view.name, rest, members, login)
+
+    def _patroni_store(self, view: ClusterView) -> PatroniStore:
         from pgvillage.clients.patroni.store import PatroniStore
-        from pgvillage.resources.patroni.members import parse_keys, topology_of
 
         ha = view.cluster.spec.ha
-        settings = self._etcd(view)
-        found = await PatroniStore(view.name, ha.etcd or "", settings, ha.cluster or view.name).read()
-        return topology_of(view.name, parse_keys(found.values), now)
+        return PatroniStore(view.name, ha.etcd or "", self._etcd(view), ha.cluster or view.name)
+
+    def _patroni_rest(self, view: ClusterView) -> tuple[PatroniRest, list[str]]:
+        """With the members that the settings name. Raises ReadError where they know no such entry."""
+        from pgvillage.clients.patroni.rest import PatroniRest
+
+        name = view.cluster.spec.ha.api
+        settings = self.settings.patroni.get(name or "")
+        if settings is None or name is None:
+            raise ReadError(view.name, f"the settings know no entry {name!r} of `patroni`")
+        return PatroniRest(view.name, name, settings), settings.members
+
+    def _patroni_writer(self, view: ClusterView, fence: Fence) -> PatroniWriter:
+        from pgvillage.clients.patroni.writer import Configuration, PatroniWriter, RestConfiguration, Terms
+        from pgvillage.resources.patroni.config import patched
+        from pgvillage.resources.patroni.seen import state_of
+
+        ha = view.cluster.spec.ha
+        rest, members = self._patroni_rest(view) if ha.api is not None else (None, [])
+        if ha.etcd is not None:
+            configuration: Configuration = self._patroni_store(view).writer(patched, fence)
+        else:
+            assert rest is not None
+            configuration = RestConfiguration(view.name, rest, members)
+
+        async def terms() -> Terms:
+            state = state_of((await self._read_patroni(view))[0])
+            return Terms(state.most_lag, state.loop_wait, chosen=state.chosen)
+
+        return PatroniWriter(view.name, configuration, rest, lambda: self.topology(view), terms)
 
     async def _store_health(self, view: ClusterView) -> Store | None:
         from pgvillage.clients.etcd.as_store import store_of

@@ -91,8 +91,10 @@ class PatroniRest:
         return (await self._do(url, "PATCH", "config", patch)).mapping
 
     async def restart(self, url: str, *, seconds: float, only_pending: bool = True) -> str:
-        """The member's words once its PostgreSQL is back; `seconds` is how long that may take."""
-        body = {"restart_pending": True} if only_pending else {}
+        """The member's words once its PostgreSQL is back; `seconds` is how long that may take, which goes over
+        primary_start_timeout.
+        """
+        body = {"timeout": max(1, int(seconds))} | ({"restart_pending": True} if only_pending else {})
         return (await self._do(url, "POST", "restart", body, seconds)).text
 
     async def reload(self, url: str) -> str:

@@ -57,6 +57,21 @@ class PatroniState:
             return 0
         return number(self.config.get("synchronous_node_count"), 1)
 
+    @property
+    def chosen(self) -> bool:
+        """Patroni names the synchronous standbys, so that no other may take over."""
+        return self.synchronous > 0 and self.config.get("synchronous_mode") != "quorum"
+
+    @property
+    def most_lag(self) -> int:
+        """Bytes that a standby may lack to take over; Patroni's default is 1 MiB."""
+        return number(self.config.get("maximum_lag_on_failover"), 1 << 20)
+
+    @property
+    def loop_wait(self) -> int:
+        """Seconds between two looks of a member."""
+        return number(self.config.get("loop_wait"), 10)
+
     def api_url(self, member: str) -> str:
         return _text(self.members.get(member, {}).get("api_url"))
 

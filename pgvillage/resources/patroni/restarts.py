@@ -159,5 +159,4 @@ def _actions(found: Seen, wishes: Mapping[str, str], late: Mapping[str, Mapping[
         for node, _ in found.nodes()
     ]
     configured = {name: found.canonical(name, value) for name, value in found.parameters.items()}
-    chosen = topology.synchronous > 0 and found.config.get("synchronous_mode") != "quorum"
-    return roll_out(nodes, wishes, configured, synchronous=chosen)
+    return roll_out(nodes, wishes, configured, synchronous=found.state.chosen)

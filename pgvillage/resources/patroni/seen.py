@@ -71,14 +71,19 @@ class Seen:
                 yield node, values
 
 
-def seen(live: Live) -> Seen:
-    """Raises nothing: what could not be read is told as such."""
+def state_of(live: Live) -> PatroniState:
+    """Of the keys in etcd, or of the REST API's answers. Raises nothing: what can't be read is told as such."""
     keys = {str(name): bytes(value) for name, value in live.rows.get("keys", ())}
     if keys:
-        state = parse_keys(keys)
-    else:
-        ((cluster, config),) = live.rows["rest"]
-        state = parse_rest(cluster, config)
-    topology = live.topology or topology_of(live.target, state, datetime.now(UTC))
+        return parse_keys(keys)
+    ((cluster, config),) = live.rows["rest"]
+    return parse_rest(cluster, config)
+
+
+def seen(live: Live) -> Seen:
+    """With the nodes' own word where the look asked them."""
+    state = state_of(live)
+    asked = live.topology if live.topology is not None and not live.topology.engine_unread else None
+    topology = asked or topology_of(live.target, state, datetime.now(UTC))
     login = next((str(user) for (user,) in live.rows.get("login", ())), "")
     return Seen(state, topology, login, tuple(str(text) for (text,) in live.rows.get("notes", ())))

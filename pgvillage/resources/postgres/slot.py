@@ -66,6 +66,8 @@ class Slot(Kind):
     name = "slot"
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
+        if view.cluster.spec.ha.engine == "patroni":
+            return  # it makes them on every node, and drops what its own configuration does not name
         stolon = view.cluster.spec.ha.engine == "stolon"
         for index, spec in enumerate(view.cluster.spec.replication_slots):
             if stolon and spec.name.startswith("stolon_"):
