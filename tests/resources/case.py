@@ -186,6 +186,10 @@ class Case:
         if self.system is System.STOLON:
             document = {"formatVersion": 1, **self.live["clusterdata"]}
             return Live(self.view.name, {"clusterdata": [(json.dumps(document).encode(),)]})
+        if self.system is System.PATRONI:
+            keys = {name: json.dumps(value).encode() for name, value in self.live["keys"].items()}
+            keys |= {name: str(value).encode() for name, value in self.live.get("plain", {}).items()}
+            return Live(self.view.name, {"keys": list(keys.items()), "login": [(self.live.get("login", "admin"),)]})
         rows = self._rows()
         declared = {d.name for d in self.view.databases}
         by_database, failures = {}, {}
