@@ -14,8 +14,10 @@ from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.plan import Status, TargetId, TargetPlan
 from pgvillage.core.rotation import LoginsSeen
 from pgvillage.core.run import Outcome, Run, TargetRun
-from pgvillage.core.step import Step
+from pgvillage.core.step import RestartStep, Step, SwitchoverStep
 from pgvillage.engine.planner import ledger_update
+from pgvillage.engine.policy import is_approved
+from pgvillage.engine.standing_still import closed_since
 from pgvillage.estate.view import ClusterView
 from pgvillage.usecases.follow import MOST_TIMES, compared, may_move, new_primary, unknown
 from pgvillage.usecases.observe import Observation, observe
@@ -124,6 +126,7 @@ class _Work:
         self._done: list[Change] = []
         self._statements = 0
         self._notes: list[str] = []
+        self._stopped = ""
         self._logins = LoginsSeen()
         self._under_way: list[Change] = []  # what the batch that runs now would finish
         self._moves = 0
@@ -183,7 +186,7 @@ class _Work:
             if writer.ledger_problem and not self._is_known(writer.ledger_problem):
                 self._notes.append(writer.ledger_problem)
             if not await self._replan_and_execute(writer, view):
-                return self.ended(Outcome.BLOCKED)
+                return self.ended(Outcome.BLOCKED, self._stopped)
             return await self._verify(view)
 
     def _fence(self) -> Fence:
@@ -203,7 +206,8 @@ class _Work:
         seen = await self._again(view)
         if self._plan.blocked:
             return False
-        await self._execute(writer, seen)
+        if not await self._execute(writer, seen):
+            return False
         rest = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision)
         if rest.rows:
             await writer.run([], rest)
@@ -225,7 +229,8 @@ class _Work:
         self._plan = fresh
         return seen
 
-    async def _execute(self, writer: Writer, seen: Observation) -> None:
+    async def _execute(self, writer: Writer, seen: Observation) -> bool:
+        """False when the window closed in the middle: what is done is recorded, and the rest is left for the next."""
         steps = self._plan.steps
         self._left_steps = Counter(address for step in steps for address in step.addresses)
         changes = {change.address: change for change in self._plan.applied_changes}
@@ -233,6 +238,8 @@ class _Work:
         present = seen.context.capabilities.databases if seen.context.capabilities else {}
         await writer.reach(sorted({s.database for s in steps if s.database is not None} & set(present)))
         for batch in batches(steps):
+            if self._stop_before(batch, steps[self._statements :], seen):
+                return False
             finished = self._finish(batch)
             update = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision, finished)
             self._fence()
@@ -243,6 +250,18 @@ class _Work:
             self._under_way = []
             if self._progress:
                 self._progress(self._plan.target, self._statements, len(steps))
+        return True
+
+    def _stop_before(self, batch: Sequence[Step], left: Sequence[Step], seen: Observation) -> bool:
+        """A restart may take minutes, and a plan has several: each begins inside of a window, or with an approval."""
+        if not any(isinstance(step, RestartStep | SwitchoverStep) for step in batch):
+            return False
+        when = closed_since(seen.context, self._world.now())
+        if not when or is_approved(self._plan.digest, self._consent.approvals):
+            return False
+        later = "; ".join(str(step) for step in left)
+        self._stopped = f"{self._plan.target}: its window has closed; the next one begins {when}. Left: {later}"
+        return True
 
     def _finish(self, batch: Sequence[Step]) -> set[Address]:
         """The addresses that need nothing more once this batch is done."""

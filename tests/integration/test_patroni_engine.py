@@ -60,7 +60,7 @@ class Lab:
         self.estate.commit()
 
     def apply(self) -> Ran:
-        return finish(self.estate.start("apply", "--target", "c:patroni", "--yes", "-o", "json"), SECONDS)
+        return finish(self.estate.start("apply", "--target", "c:patroni", "--auto"), SECONDS)
 
     def changes(self) -> dict[str, dict[str, Any]]:
         ran = self.estate.plan("--target", "c:patroni")
@@ -151,7 +151,7 @@ def test_raise_and_lower_in_one_plan_while_a_client_writes(lab: Lab) -> None:
 
 def test_a_killed_apply_goes_on_from_what_is_there(lab: Lab) -> None:
     lab.declare({"max_connections": 61})
-    process = lab.estate.start("apply", "--target", "c:patroni", "--yes", "-o", "json")
+    process = lab.estate.start("apply", "--target", "c:patroni", "--auto")
     try:
         wait_until(lambda: "61" in lab.shown_of_those_that_answer("max_connections"), "a first restart", seconds=120)
     finally:

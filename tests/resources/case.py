@@ -197,6 +197,10 @@ class Case:
         """What the server would say to these questions."""
         if self.system is System.STOLON:
             return Live(self.view.name, self._stolon_rows())
+        if self.system is System.PATRONI:
+            keys = {name: json.dumps(value).encode() for name, value in self.live["keys"].items()}
+            keys |= {name: str(value).encode() for name, value in self.live.get("plain", {}).items()}
+            return Live(self.view.name, {"keys": list(keys.items()), "login": [(self.live.get("login", "admin"),)]})
         rows = self._rows()
         declared = {d.name for d in self.view.databases}
         by_database, failures = {}, {}

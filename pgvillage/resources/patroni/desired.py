@@ -32,7 +32,7 @@ HBA, STANDBY = ("hba",), ("standby_cluster",)
 _NUMBERS = (
     "ttl", "loop_wait", "retry_timeout", "primary_start_timeout", "maximum_lag_on_failover", "synchronous_node_count",
 )  # fmt: skip
-_SWITCHES = ("synchronous_mode", "synchronous_mode_strict", "postgresql.use_pg_rewind")
+SWITCHES = ("synchronous_mode", "synchronous_mode_strict", "postgresql.use_pg_rewind")
 _OF_SLOT = ("type", "database", "plugin")
 
 
@@ -152,7 +152,7 @@ class PatroniConfiguration(Kind):
             return Judgement(Risk.ACCESS, Impact(reload=True))
         if kind == STANDBY[0]:
             return Judgement(Risk.LOSS)
-        weaker = name.startswith("synchronous_mode") and value is False and change.before is not None
+        weaker = name.startswith("synchronous_mode") and value == "off" and change.before is not None
         return Judgement(Risk.ACCESS if weaker else Risk.CHANGE)
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
@@ -169,7 +169,7 @@ def patch_of(change: Change) -> dict[str, Any]:
     if kind == PARAMETER:
         return patch_at(("postgresql", "parameters", name), written(value))
     if kind == FIELD:
-        return patch_at(name.split("."), value)
+        return patch_at(name.split("."), {"on": True, "off": False}.get(value, value) if name in SWITCHES else value)
     if kind == SLOT:
         return patch_at(("slots", name), dict(value) if value is not None else None)
     if kind == STANDBY[0]:
@@ -192,10 +192,10 @@ def _fields_in(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for name in _NUMBERS:
         if config.get(name) is not None:
             yield name, number(config[name], -1)
-    for name in _SWITCHES:
+    for name in SWITCHES:
         value = at(config, name.split("."))
         if value is not None:
-            yield name, "quorum" if value == "quorum" else truth(value)
+            yield name, "quorum" if value == "quorum" else text_of(truth(value))
 
 
 def _settled(address: Address, wish: State | None, live: State | None, found: Seen) -> State | None:
@@ -208,7 +208,7 @@ def _settled(address: Address, wish: State | None, live: State | None, found: Se
     if address.name == STANDBY or address.name[0] == SLOT:
         more = live.value if isinstance(live, ValueState) and address.name == STANDBY else ()
         return ValueState(tuple(sorted({**_pairs(more), **_pairs(wish.value)}.items())))
-    return None if live is None and wish.value is False else wish  # what is not there is off
+    return None if live is None and wish.value == "off" else wish  # what is not there is off
 
 
 def _pairs(value: object) -> dict[str, Any]:

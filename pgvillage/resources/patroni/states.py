@@ -13,7 +13,7 @@ from pgvillage.core.state import State
 class ValueState(State):
     """A value, lines, or the pairs of an entry."""
 
-    value: str | int | bool | tuple[str, ...] | tuple[tuple[str, Any], ...] | None
+    value: str | int | tuple[str, ...] | tuple[tuple[str, Any], ...] | None
 
 
 @dataclass(frozen=True, slots=True)

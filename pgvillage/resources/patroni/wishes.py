@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pgvillage.estate.manifest.common import text_of
 from pgvillage.estate.manifest.ha import PATRONI_TIMINGS, HighAvailability, StandbyOf, Synchronous
 from pgvillage.estate.manifest.storage import ReplicationSlotSpec
 from pgvillage.resources.patroni.members import number
 
-Value = str | int | bool
+Value = str | int
 Path = tuple[str, ...]
 
 # Patroni's defaults, and the shortest that it takes: ttl has to hold loop_wait + 2 * retry_timeout.
@@ -18,19 +19,19 @@ FAST: Mapping[str, int] = {"ttl": 20, "loop_wait": 5, "retry_timeout": 5}
 _LEAST = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3}
 
 
-def fields_of(ha: HighAvailability) -> dict[str, Value | None]:
-    """Dotted path in the configuration -> value; None takes it away."""
-    found: dict[str, Value | None] = dict(_timings(ha))
+def fields_of(ha: HighAvailability) -> dict[str, Value]:
+    """Dotted path in the configuration -> value; switches are on or off, as 1 would be the same as true."""
+    found: dict[str, Value] = dict(_timings(ha))
     if ha.max_lag is not None:
         found["maximum_lag_on_failover"] = ha.max_lag
     if ha.rewind is not None:
-        found["postgresql.use_pg_rewind"] = ha.rewind
+        found["postgresql.use_pg_rewind"] = text_of(ha.rewind)
     if isinstance(ha.synchronous, Synchronous):
-        found["synchronous_mode"] = "quorum" if ha.synchronous.quorum else True
-        found["synchronous_mode_strict"] = ha.synchronous.min >= 1
+        found["synchronous_mode"] = "quorum" if ha.synchronous.quorum else "on"
+        found["synchronous_mode_strict"] = text_of(ha.synchronous.min >= 1)
         found["synchronous_node_count"] = ha.synchronous.max
     elif ha.synchronous is False:
-        found["synchronous_mode"] = False
+        found["synchronous_mode"] = "off"
     return found
 
 
