@@ -155,7 +155,8 @@ class RealWorld:
     async def read(self, target: TargetId, view: ClusterView, queries_of: QueriesOf) -> Reading:
         """With the cluster's nodes, where this target is the one that shows them."""
         reading = await self._read(target, view, queries_of)
-        if not shows_nodes(target, view):
+        to_be_made = not reading.live.rows.get("clusterdata", True)
+        if not shows_nodes(target, view) or to_be_made:
             return reading
         return replace(reading, live=replace(reading.live, topology=await self.topology(view, view.parameters)))
 
@@ -245,6 +246,8 @@ class RealWorld:
         from pgvillage.resources.stolon.nodes import parse_presence, topology_of
 
         live, _ = await self._store(view).read(cluster_uid)
+        if not live.rows["clusterdata"]:
+            return Topology(view.name, "stolon", now, (), phase="not initialised yet")
         data = parse_clusterdata(live.rows["clusterdata"][0][0])
         return topology_of(view.name, data, parse_presence(live.rows["keys"]), now)
 

@@ -197,7 +197,8 @@ spec:
   - {name: more, file: jobs/more.sql, needs: [analyze], when: "steps.analyze.rc == 0", matrix: {part: [a, 1, true]}}
   - {name: copy, shell: {command: [cp, a, b], on: local, env: {A: b, C: {secret: orders-app}}, folder: /tmp}}
   - {name: tidy, shell: {script: "rm -f x"}, maxRuntime: 10m, retries: {count: 3, wait: 10s, factor: 1.5, most: 5m}}
-  - {name: tell, http: {method: POST, url: "https://hooks.example/a?b", headers: {X: y, Z: {secret: a}}, body: x, status: [200]}}
+  - name: tell
+    http: {method: POST, url: "https://hooks.example/a?b", headers: {X: y, Z: {secret: a}}, body: x, status: [200]}
   checks:
   - {name: fresh, sql: SELECT true, expect: {value: true}}
   - {name: some, sql: TABLE x, role: etl, expect: {rows: 3}}

@@ -20,6 +20,15 @@ from pgvillage.resources.stolon.clusterdata import ClusterData, NotClusterData, 
 from pgvillage.resources.stolon.initial import INIT, InitialState, patch_of_init
 from pgvillage.resources.stolon.judge import judge
 from pgvillage.resources.stolon.live import Found, states_of
+from pgvillage.resources.stolon.restarts import (
+    RUNNING,
+    Rollout,
+    judge_running,
+    judge_written,
+    rollout_of,
+    running_resources,
+    running_states,
+)
 from pgvillage.resources.stolon.spec import FieldType, merge_patch, nested, normalise, spec_field, validate_change
 from pgvillage.resources.stolon.values import Value, ValueState
 from pgvillage.resources.stolon.warnings import rules_findings, strict_is_unsafe, warnings
@@ -57,8 +66,10 @@ class StolonSpec(Kind):
 
     def parse(self, live: Live) -> Parsed:
         found = Found.of(live)
-        told = () if live.topology is not None or found.data is None else tuple(warnings(live.target, found))
-        return Parsed(states_of(live.target, self.name, found), inventory=found, findings=told)
+        told = () if found.data is None else tuple(warnings(live.target, found))
+        states = states_of(live.target, self.name, found)
+        states |= running_states(live.target, self.name, found.topology)
+        return Parsed(states, inventory=found, findings=told)
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         found = found_in(context)
@@ -85,7 +96,7 @@ class StolonSpec(Kind):
         return ({} if faults else {address: resource}), _refusals(str(resource.source), faults)
 
     def _settled(self, desired: Desired, context: Context, found: Found) -> tuple[Desired, list[Finding]]:
-        live, data = context.snapshot.live, found.data
+        live, data, view = context.snapshot.live, found.data, context.view
         assert data is not None
         resolved = {a: r.with_state(_same_words(a, r.state, live.get(a))) for a, r in desired.items()}
         findings = list(rules_findings(context.view, found))
@@ -97,10 +108,18 @@ class StolonSpec(Kind):
                 resolved[address] = resource.with_state(ValueState(slots))
             elif address.name == (_FIELD, "defaultSUReplAccessMode") and strict_is_unsafe(data):
                 resolved[address] = resource.with_state(live.get(address))
-        return resolved, findings
+        source = source_of(view.located, "spec", "postgres", "parameters")
+        waiting = running_resources(view.name, self.name, context.once(rollout_in), live, source)
+        return resolved | {resource.address: resource for resource in waiting}, findings
 
     def judge(self, change: Change, context: Context) -> Judgement:
-        return judge(change, found_in(context), context.view)
+        kind, name = change.address.name
+        if kind == RUNNING:
+            return judge_running(context.once(rollout_in), name)
+        judgement = judge(change, found_in(context), context.view)
+        if kind == _PARAMETER and not judgement.refused:
+            return judge_written(judgement, context.once(rollout_in), name)
+        return judgement
 
     def compile(self, changes: Sequence[Change], context: Context) -> Iterable[Step]:
         addresses = tuple(change.address for change in changes)
@@ -119,6 +138,13 @@ def found_in(context: Context) -> Found:
     found = context.snapshot.inventory.get(StolonSpec.name)
     assert isinstance(found, Found)
     return found
+
+
+def rollout_in(context: Context) -> Rollout | None:
+    """Which keepers wait for a restart, and what has to wait for them."""
+    found = found_in(context)
+    wishes = {name: text_of(value) for name, value in context.view.parameters.items() if value is not None}
+    return rollout_of(found.topology, wishes, found.spec.get("pgParameters", {}))
 
 
 def patch_of(changes: Iterable[Change]) -> dict[str, Any]:
