@@ -205,11 +205,14 @@ def test_before_the_estate_is_read_nothing_is_known(monitor: Monitor, client: Te
     assert [client.get(path).status_code for path in ("/v1/primary", "/nodes/orders/x/primary")] == [503, 503]
 
 
+NONE = "down # no such node or check"
+
+
 @pytest.mark.parametrize(
     ("line", "word"),
     [("orders/pg1.example primary", "up"), ("orders/pg2.example primary", "down"), ("orders/pg2.example replica", "up"),
      ("orders/pg3.example replica", "drain"), ("orders/pg4.example replica", "down"),
-     ("", "down # no such node or check"), ("orders/pg1.example rm -rf", "down # no such node or check"), ("\x00/…", "down # no such node or check")],
+     ("", NONE), ("orders/pg1.example rm -rf", NONE), ("\x00/…", NONE)],
 )  # fmt: skip
 def test_agent_check(monitor: Monitor, line: str, word: str) -> None:
     assert Agent(Answers(monitor, 10 * MB), 10 * MB).word(line) == word
