@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a case a line)
 """A Job's texts in the estate: what is told, where, and with which hint."""
 
 from __future__ import annotations
