@@ -102,12 +102,6 @@ def _in_scope(target: TargetId, manifests: Manifests, scope: Scope) -> bool:
 def not_acted_on(view: ClusterView) -> Iterable[str]:
     """What manifests ask for and this version does not do yet: said, never silently dropped."""
     spec = view.cluster.spec
-<<<<<<< HEAD
-    if spec.postgres.hba is not None and spec.ha.engine == "stolon":
-=======
-    if spec.postgres.hba is not None and spec.ha.engine == "patroni":
->>>>>>> w/stolon
-        yield "postgres.hba"
     if spec.backup is not None:
         yield "backup"
     if spec.connect is not None:

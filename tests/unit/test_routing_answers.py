@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table reads better with a case on a line
 """What the routing API answers: PgRoute66's end points, Patroni's health checks, agent-check, tokens, metrics."""
 
 from __future__ import annotations
