@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table reads better with a case on a line
 """PostgreSQL is asked whether the splitter's pieces are its statements: one by one, and as a whole."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table reads better with a case on a line
 """Rendered configurations of HAProxy and keepalived, judged by the real programs."""
 
 from __future__ import annotations
