@@ -104,8 +104,9 @@ def running_resources(
     for keeper in sorted(rollout.running if rollout else ()):
         assert rollout is not None
         address = Address(target, kind, (RUNNING, keeper))
-        state = live[address]
-        assert isinstance(state, RunningState)
+        state = live.get(address)
+        if not isinstance(state, RunningState):  # a host of the manifest that is no keeper's
+            continue
         wished = {name: rollout.wished[name] for name in rollout.running[keeper]}
         now = dict(text.split(" = ", 1) for text in state.values)
         yield Resource(address, _state(now | wished), source)
