@@ -24,12 +24,9 @@ from pgvillage.cli import (
     notify,
     password_hash,
     plan,
-    render,
-    routing,
     schema,
     serve,
     suspend,
-    switchover,
     validate,
     who_can,
 )
@@ -63,11 +60,7 @@ app.command("dsn")(dsn.command)
 app.command("connect")(dsn.connect)
 app.command("suspend")(suspend.suspend)
 app.command("resume")(suspend.resume)
-app.command("switchover")(switchover.switchover)
-app.command("failover")(switchover.failover)
 app.command("serve")(serve.command)
-app.command("routing")(routing.command)
-app.command("render")(render.command)
 app.command("doctor")(doctor.command)
 app.command("password-hash")(password_hash.command)
 app.command("directory")(directory.command)

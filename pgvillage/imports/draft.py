@@ -53,10 +53,7 @@ class Server:
 
 @dataclass(eq=False)
 class Draft:
-    """The estate of one cluster, and what goes into the settings.
-
-    `clusters` are for files about several: the hosts of each by its name, with nothing else in common than the login.
-    """
+    """The estate of one cluster, and what goes into the settings."""
 
     tool: str
     root: Node
@@ -68,8 +65,6 @@ class Draft:
     heir: str = ""
     secrets: dict[str, Document] = field(default_factory=dict)
     directories: dict[str, Document] = field(default_factory=dict)
-    clusters: dict[str, list[str]] = field(default_factory=dict)
-    settings: dict[str, Document] = field(default_factory=dict)  # whole sections
 
     def role(self, name: str, node: Node) -> RoleDraft:
         """The role of this name, made now if it is new."""

@@ -80,7 +80,6 @@ def _step() -> Schema:
         "oneOf": [
             _object("A statement.", **common, sql=_string("SQL; secrets are named, not contained.")),
             _object("A patch.", **common, patch=patch),
-            _object("Something that the HA engine does.", **common, action=_string("A restart, a switchover, a wait.")),
         ],
     }
 

@@ -33,7 +33,7 @@ _USUAL: dict[str, dict[str, Any]] = {
     "role": {"login": False},
     "membership": {"admin": False, "inherit": True, "set": True},
 }
-_SYSTEMS = {System.POSTGRES: "PostgreSQL", System.STOLON: "stolon in etcd", System.PATRONI: "Patroni"}
+_SYSTEMS = {System.POSTGRES: "PostgreSQL", System.STOLON: "stolon in etcd"}
 
 
 def print_plan(console: Console, plan: Plan, *, sql: bool = False, heading: str = "Plan") -> None:

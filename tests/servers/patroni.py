@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,6 @@ from tests.servers import free_port, stop, wait_until
 from tests.servers.etcd import EtcdServer, running_etcd
 from tests.servers.network import Host, Network
 from tests.servers.postgres import as_user, newest
-from tests.servers.postmaster import end_postmaster, kill_postmaster, postmaster_of, quit_postmaster, servers_home
 
 # Patroni takes no shorter ttl than 20 s: so long an etcd lease of a killed leader lasts.
 FAILOVER_SECONDS = 60
@@ -64,7 +64,11 @@ class PatroniNode:
 
     def postmaster(self) -> int | None:
         """The pid of the node's PostgreSQL, None where none runs."""
-        return postmaster_of(self.data)
+        with suppress(OSError, ValueError, IndexError):
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            os.kill(pid, 0)
+            return pid
+        return None
 
 
 @dataclass(slots=True)
@@ -161,7 +165,11 @@ class PatroniCluster:
         assert node.process is not None
         node.process.kill()
         node.process.wait()
-        kill_postmaster(node.data, node.name, node.log)
+        if (postmaster := node.postmaster()) is not None:
+            for pid in (postmaster, *_children(postmaster)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: node.postmaster() is None or _gone(postmaster), f"the end of {node.name}", node.log)
 
     def switchover(self, to: PatroniNode | None = None) -> PatroniNode:
         """By the REST API, and when Patroni answers it is done: the new leader. Raises RuntimeError in its words."""
@@ -208,7 +216,7 @@ def patroni_cluster(
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         etcd = stack.enter_context(_etcd(folder / "etcd", network))
-        home = stack.enter_context(servers_home("pgvillage-patroni-", folder))
+        home = stack.enter_context(_home(folder))
         hosts = network.hosts if network else (None,) * nodes
         members = tuple(
             PatroniNode(f"n{at}", home / f"n{at}", free_port(), free_port(), on=host)
@@ -226,7 +234,7 @@ def patroni_cluster(
             for node in members:
                 _quit(node)
             for node in members:
-                end_postmaster(node.data, node.name, node.log)
+                _end(node)
 
 
 def _etcd(folder: Path, network: Network | None) -> AbstractContextManager[EtcdServer]:
@@ -237,6 +245,14 @@ def _etcd(folder: Path, network: Network | None) -> AbstractContextManager[EtcdS
     # Patroni asks the members that the cluster itself names.
     arguments = [f"--listen-client-urls=http://127.0.0.1:{client},{there}", f"--advertise-client-urls={there}"]
     return running_etcd(folder, arguments=arguments, ports=(client, peer))
+
+
+@contextmanager
+def _home(folder: Path) -> Iterator[Path]:
+    """Where the servers' user can work. As root not below `folder`, which pytest shuts for others."""
+    with tempfile.TemporaryDirectory(prefix="pgvillage-patroni-", dir=None if not os.getuid() else folder) as home:
+        Path(home).chmod(0o755)
+        yield Path(home)
 
 
 def _prepare(cluster: PatroniCluster, node: PatroniNode, dynamic: Mapping[str, Any], binaries: Path) -> None:
@@ -287,7 +303,31 @@ def _quit(node: PatroniNode) -> None:
     """Patroni first, so that it starts nothing again; an immediate shutdown frees PostgreSQL's shared memory."""
     if node.process is not None:
         stop(node.process, signal.SIGKILL)
-    quit_postmaster(node.data)
+    if (postmaster := node.postmaster()) is not None:
+        os.kill(postmaster, signal.SIGQUIT)
+
+
+def _end(node: PatroniNode) -> None:
+    """Waits, and removes the segment of shared memory that a killed postmaster leaves behind."""
+    if (postmaster := node.postmaster()) is not None:
+        wait_until(lambda: _gone(postmaster), f"the end of {node.name}", node.log)
+    with suppress(OSError, ValueError, IndexError):
+        segment = (node.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        subprocess.run(["ipcrm", "-m", segment], check=False, capture_output=True)
+
+
+def _children(pid: int) -> list[int]:
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True)
+    return [int(word) for word in done.stdout.split()]
+
+
+def _gone(pid: int) -> bool:
+    """A zombie counts: PostgreSQL's parent is the machine's first process, which may take its time to notice."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
 
 
 def _readable() -> list[str]:

@@ -58,11 +58,8 @@ class Range:
     key: str
     prefix: bool = False
 
-    def span(self) -> dict[str, object]:
-        return _span(self.key, prefix=self.prefix)
-
     def body(self) -> dict[str, object]:
-        return {"requestRange": self.span()}
+        return {"requestRange": _span(self.key, prefix=self.prefix)}
 
 
 Operation = Put | Delete | Range

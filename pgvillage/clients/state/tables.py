@@ -68,7 +68,6 @@ status = Table(
     Column("drift_since", Moment),
     Column("blocked", JSON, nullable=False),
     _count("failures"), _text("error"), Column("next_look", Moment), _text("replica"),
-    Column("nodes", JSON(none_as_null=True)),
 )  # fmt: skip
 
 plan = Table(

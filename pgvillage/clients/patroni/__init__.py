@@ -1,1 +1,0 @@
-"""Patroni: its members' REST API, and what it keeps in etcd."""
