@@ -100,7 +100,7 @@ def _bind(front: Front) -> str:
 def _asked_at(front: Front) -> str:
     health = front.health
     resolve = " resolvers system init-addr last,libc,none" if named(front) else ""
-    place = f" addr {health.host.strip('[]')} port {health.port}" if health.host else f" port {health.port}"
+    place = f" addr {health.host} port {health.port}" if health.host else f" port {health.port}"
     name = health.host.strip("[]")
     sni = "" if not health.host or _is_address(name) else f" check-sni {name}"
     tls = f" check-ssl verify required ca-file {front.ca}" if health.tls else ""
