@@ -381,6 +381,8 @@ def test_clusters_of_different_replicas_rotate_together(shop: Shop, tmp_path: Pa
         daemons = [stack.enter_context(_replica(shop, name)) for name in names]
         daemons[0].wait(shop.store.exists, "a record")
         daemons[0].wait(lambda: shop.record.get("username") == A, "the first login")
+        for daemon in daemons:  # who starts first may have done all of it before the other one has its share
+            daemon.wait(lambda each=daemon: each.said("planned"), "a share of its own")
         shop.age()
         daemons[0].wait(lambda: shop.record.get("username") == B, "the other one")
         for daemon in daemons:
