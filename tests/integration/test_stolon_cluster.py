@@ -30,26 +30,21 @@ def stolon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StolonCluster]:
         yield found
 
 
-@pytest.fixture
-def estate(stolon: StolonCluster, tmp_path: Path) -> EstateBuilder:
-    password = tmp_path / "password"
+@pytest.fixture(scope="module")
+def repository(stolon: StolonCluster, tmp_path_factory: pytest.TempPathFactory) -> EstateBuilder:
+    """One history for all tests of the one cluster: its ledger refuses a commit that does not descend from the last."""
+    folder = tmp_path_factory.mktemp("estate")
+    password = folder / "password"
     password.write_text(stolon.password)
-    found = EstateBuilder(
-        tmp_path / "a",
-        {
-            "credentials": {
-                "admin": {
-                    "user": "postgres",
-                    "password": {"file": str(password)},
-                    "hosts": ["127.0.0.1:*"],
-                    "sslmode": "disable",
-                }
-            },
-            "etcd": {"store": {"endpoints": [stolon.etcd.url]}},
-        },
-    )
-    declare(found, stolon)
-    return found
+    admin = {"user": "postgres", "password": {"file": str(password)}, "hosts": ["127.0.0.1:*"], "sslmode": "disable"}
+    settings = {"credentials": {"admin": admin}, "etcd": {"store": {"endpoints": [stolon.etcd.url]}}}
+    return EstateBuilder(folder / "a", settings)
+
+
+@pytest.fixture
+def estate(stolon: StolonCluster, repository: EstateBuilder) -> EstateBuilder:
+    declare(repository, stolon)
+    return repository
 
 
 def declare(estate: EstateBuilder, stolon: StolonCluster, **more: Any) -> None:
