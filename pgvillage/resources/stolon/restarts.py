@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pgvillage.core.address import Address, quote_part
 from pgvillage.core.change import Impact, Resource, Risk, Source
@@ -19,9 +20,12 @@ RUNNING = "running"
 
 @dataclass(frozen=True, slots=True)
 class RunningState(State):
-    """Values in force on one node, `name = value`, in base units."""
+    """Values in force on one node of parameters that need a restart, by name in order; base units."""
 
-    values: tuple[str, ...]
+    values: tuple[tuple[str, str], ...]
+
+    def as_fields(self) -> Mapping[str, Any]:
+        return dict(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +112,11 @@ def running_resources(
         if not isinstance(state, RunningState):  # a host of the manifest that is no keeper's
             continue
         wished = {name: rollout.wished[name] for name in rollout.running[keeper]}
-        now = dict(text.split(" = ", 1) for text in state.values)
-        yield Resource(address, _state(now | wished), source)
+        yield Resource(address, _state({**dict(state.values), **wished}), source)
 
 
 def _state(values: Mapping[str, str]) -> RunningState:
-    return RunningState(tuple(f"{name} = {value}" for name, value in sorted(values.items())))
+    return RunningState(tuple(sorted(values.items())))
 
 
 def judge_running(rollout: Rollout | None, keeper: str) -> Judgement:
