@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests.integration.estate_builder import EXIT_CHANGES, EstateBuilder, cluster, free_policy
+from tests.integration.estate_builder import EXIT_BLOCKED, EXIT_CHANGES, EstateBuilder, cluster, free_policy
 from tests.servers import wait_until
+from tests.servers.postgres import as_user
 from tests.servers.stolon import LIVELY, StolonCluster, missing_binaries, stolon_cluster
 from tests.servers.writing_client import TABLE, writing
 
@@ -33,7 +36,10 @@ def stolon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StolonCluster]:
 @pytest.fixture(scope="module")
 def repository(stolon: StolonCluster, tmp_path_factory: pytest.TempPathFactory) -> EstateBuilder:
     """One history for all tests of the one cluster: its ledger refuses a commit that does not descend from the last."""
-    folder = tmp_path_factory.mktemp("estate")
+    return another_estate(stolon, tmp_path_factory.mktemp("estate"))
+
+
+def another_estate(stolon: StolonCluster, folder: Path) -> EstateBuilder:
     password = folder / "password"
     password.write_text(stolon.password)
     admin = {"user": "postgres", "password": {"file": str(password)}, "hosts": ["127.0.0.1:*"], "sslmode": "disable"}
@@ -187,3 +193,44 @@ def test_a_primary_that_dies(stolon: StolonCluster, estate: EstateBuilder, tmp_p
     waited = {client.name: round(client.longest_wait, 1) for client in clients}
     print(f"waited: {waited}, lost: {lost}")  # figures for whoever runs this with -s
     assert lost == {"proxy": set(), "hosts": set()}
+
+
+def test_a_restored_cluster_follows_and_is_promoted(stolon: StolonCluster, tmp_path: Path) -> None:
+    """Made from a base copy (mode pitr) as a standby cluster of the first, which another etcd keeps; then it leads."""
+    leader = stolon.wait()
+    with stolon.connect(leader) as source, stolon_cluster(tmp_path / "second", nodes=1, spec=None) as second:
+        source.execute("CREATE ROLE follower LOGIN REPLICATION")
+        stolon.update(pgHBA=["host replication follower 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256"])
+        base = second.home / "base"
+        copy = [str(second.binaries / "pg_basebackup"), "-h", "127.0.0.1", "-p", str(leader.port), "-U", "follower"]
+
+        def copied() -> bool:  # as soon as the rule is in force
+            done = subprocess.run([*copy, "-D", str(base), "-c", "fast"], check=False, capture_output=True, **as_user())
+            return done.returncode == 0
+
+        wait_until(copied, "a base copy", leader.log)
+        follow = {"host": "127.0.0.1", "port": leader.port, "user": "follower"}
+        pitr = {"mode": "pitr", "dataRestoreCommand": f"cp -r {base}/. %d", "restoreCommand": "test '%f' = none"}
+        estate = another_estate(second, tmp_path)
+        declare(estate, second, init=pitr, standbyOf=follow, parameters={"max_connections": 100})
+        estate.apply("-t", "c:stolon").done()
+        source.execute("CREATE TABLE later AS SELECT 1 AS id")
+        (node,) = second.nodes
+
+        def followed() -> bool:
+            with suppress(psycopg.Error), second.connect(node, connect_timeout=5) as connection:
+                return connection.execute("SELECT pg_is_in_recovery() FROM later").fetchall() == [(True,)]
+            return False
+
+        wait_until(followed, "a standby cluster that follows", node.log, 90)
+        wait_until(lambda: second.clusterdata()["cluster"]["status"]["phase"] == "normal", "its phase", node.log)
+        estate.apply("-t", "c:stolon").done()
+        declare(estate, second, init=pitr, standbyOf=False, parameters={"max_connections": 100})
+        plan = of_stolon(estate)
+        assert [change["address"] for change in plan["changes"]] == ["c/stolon/field.role"]
+        estate.apply("-t", "c:stolon").done(EXIT_BLOCKED)
+        assert second.spec()["role"] == "standby"
+        estate.apply("-t", "c:stolon", "--approve", plan["digest"][:12]).done()
+        assert second.wait(streaming=0) is node
+        assert second.spec()["standbyConfig"]["standbySettings"]["primaryConninfo"].startswith("host=127.0.0.1")
+        estate.settled()
