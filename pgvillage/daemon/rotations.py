@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from pgvillage.core.errors import PgVillageError
@@ -11,10 +11,11 @@ from pgvillage.core.plan import Status, TargetId, TargetPlan
 from pgvillage.core.run import Outcome, Run, TargetRun
 from pgvillage.estate.loader import Manifests
 from pgvillage.usecases.observe import Observation
+from pgvillage.usecases.reach import each_reached
 from pgvillage.usecases.rotation import clusters_under_way, logins_seen, promote_logins
 from pgvillage.usecases.world import World
 
-LookAt = Callable[[TargetId], Awaitable[Observation | PgVillageError]]
+LookAt = Callable[[TargetId], Awaitable[Observation]]
 
 
 class RecentRuns:
@@ -25,9 +26,13 @@ class RecentRuns:
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[float, TargetRun]] = {}
-        self._of_others: dict[str, tuple[float, TargetRun]] = {}
+        self._ours: frozenset[str] = frozenset()
+        self._of_others: dict[str, tuple[float, TargetRun | None]] = {}
+        self._looking = asyncio.Lock()
 
     def keep(self, targets: Collection[str]) -> None:
+        """These targets are ours from now on; the others are other replicas'."""
+        self._ours = frozenset(targets)
         self._found = {name: entry for name, entry in self._found.items() if name in targets}
         self._of_others = {name: entry for name, entry in self._of_others.items() if name not in targets}
 
@@ -40,27 +45,35 @@ class RecentRuns:
             self._found.pop(name, None)
             return run
         self._found[name] = (now, _small(run))
-        others = {key: each for key, (at, each) in self._found.items() if key != name and now - at < oldest}
-        strangers = clusters_under_way(manifests, run) - {name} - others.keys()
-        others |= await self._looked_at(strangers, oldest / 3, look_at)
-        done = await promote_logins(world, manifests, Run("", (run, *others.values())))
+        ours = [each for key, (at, each) in self._found.items() if key != name and now - at < oldest]
+        strangers = clusters_under_way(manifests, run) - self._ours - {name}
+        theirs = await self._looked_at(world, strangers, oldest / 3, look_at)
+        done = await promote_logins(world, manifests, Run("", (run, *ours, *theirs)))
         return next((each for each in done.targets if each.target == run.target), run)
 
-    async def _looked_at(self, clusters: Iterable[str], oldest: float, look_at: LookAt) -> dict[str, TargetRun]:
-        """What these clusters show, by a look younger than `oldest` seconds; those that can be read are in it."""
-        now = asyncio.get_running_loop().time()
-        for cluster in clusters:
-            at, _ = self._of_others.get(cluster, (None, None))
-            if at is not None and now - at < oldest:
-                continue
-            target = TargetId(cluster)
-            seen = await look_at(target)
-            self._of_others.pop(cluster, None)
-            if not isinstance(seen, PgVillageError):
-                plan = TargetPlan(target, Status.PLANNED)
-                found = TargetRun(target, Outcome.NOTHING, plan, logins=logins_seen(seen))
-                self._of_others[cluster] = (now, found)
-        return {cluster: self._of_others[cluster][1] for cluster in clusters if cluster in self._of_others}
+    async def _looked_at(
+        self, world: World, clusters: Collection[str], oldest: float, look_at: LookAt
+    ) -> list[TargetRun]:
+        """What these clusters show, by a look younger than `oldest` seconds; those that could not be read are left out.
+
+        All loops with the same rotation ask this at about the same time: the first one looks for all of them.
+        """
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            due = [TargetId(name) for name in sorted(clusters) if not self._is_young(name, now - oldest)]
+            for target, seen in zip(due, await each_reached(world, due, look_at), strict=True):
+                self._of_others[target.cluster] = (now, _shown(target, seen))
+            runs = [self._of_others[name][1] for name in clusters]
+        return [run for run in runs if run is not None]
+
+    def _is_young(self, cluster: str, since: float) -> bool:
+        return cluster in self._of_others and self._of_others[cluster][0] > since
+
+
+def _shown(target: TargetId, seen: Observation | PgVillageError) -> TargetRun | None:
+    if isinstance(seen, PgVillageError):
+        return None
+    return TargetRun(target, Outcome.NOTHING, TargetPlan(target, Status.PLANNED), logins=logins_seen(seen))
 
 
 def _small(run: TargetRun) -> TargetRun:

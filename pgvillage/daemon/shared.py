@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from pgvillage.core.errors import PgVillageError
 from pgvillage.core.plan import TargetId
 from pgvillage.core.run import TargetRun
 from pgvillage.daemon.estate_feed import EstateFeed
@@ -23,7 +22,6 @@ from pgvillage.daemon.turns import Turns
 from pgvillage.settings import Serve
 from pgvillage.usecases.estate import estate_of
 from pgvillage.usecases.observe import Observation, observe
-from pgvillage.usecases.reach import reached
 from pgvillage.usecases.world import World
 
 log = structlog.get_logger("pgvillage.loops")
@@ -64,8 +62,8 @@ class Shared:
         if good is None:
             return run
 
-        async def look_at(target: TargetId) -> Observation | PgVillageError:
+        async def look_at(target: TargetId) -> Observation:
             estate = await estate_of(self.lookups.ask, good.checkout, good.manifests, (target,))
-            return await reached(self.world, target, observe(self.world, target, estate.views[target.cluster]))
+            return await observe(self.world, target, estate.views[target.cluster])
 
         return await self.recent.promoted(self.world, good.manifests, run, 3 * self.serve.observe, look_at)
