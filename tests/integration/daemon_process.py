@@ -14,7 +14,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.estate_builder import EstateBuilder
+from tests.integration.estate_builder import COMMAND, ROOT, EstateBuilder
 from tests.servers import free_port, wait_until
 
 Labels = dict[str, str]
@@ -95,6 +95,20 @@ class Daemon:
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
+
+
+def start_replica(estate: EstateBuilder, name: str, **serve: Any) -> Daemon:
+    """One of several daemons of an estate, with settings and state of its own; `serve` has what they differ in."""
+    address = f"127.0.0.1:{free_port()}"
+    own = {"listen": address, "replica": name, **serve}
+    settings = {**estate.settings, "state": str(estate.folder / name), "serve": own}
+    file = estate.folder / f"{name}.yaml"
+    file.write_text(json.dumps(settings))
+    command = [*COMMAND, "serve", "--settings", str(file)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    return Daemon(process, address)
 
 
 @contextmanager

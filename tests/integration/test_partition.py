@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.servers import wait_until
-from tests.servers.network import Host, lab_network
+from tests.servers.network import Host, lab_network, missing
 from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
 from tests.servers.writing_client import TABLE, writing
 
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no network of hosts here: {missing()}")
 # A client on the wrong side must notice by itself that nobody answers.
 _IMPATIENT = "connect_timeout=2 tcp_user_timeout=3000 keepalives_idle=1 keepalives_interval=1 keepalives_count=2"
 

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,12 +21,10 @@ import pytest
 from pgvillage.daemon.replica_keys import CLAIMS
 from pgvillage.daemon.share_plan import ranked
 from tests.integration.conftest import new_estate, wipe
-from tests.integration.daemon_process import Daemon, serving
+from tests.integration.daemon_process import serving, start_replica
 from tests.integration.estate_builder import (
-    COMMAND,
     EXIT_DONE,
     EXIT_PARTIAL,
-    ROOT,
     EstateBuilder,
     cluster,
     credential,
@@ -35,7 +32,6 @@ from tests.integration.estate_builder import (
     user,
 )
 from tests.integration.warm_command import run_here, start_warm, warm_words
-from tests.servers import free_port
 from tests.servers.etcd import running_etcd
 from tests.servers.pg_proxy import DROP, PgProxy, pg_proxy
 from tests.servers.postgres import PostgresServer, postgres_server
@@ -378,7 +374,10 @@ def test_clusters_of_different_replicas_rotate_together(shop: Shop, tmp_path: Pa
     with ExitStack() as stack:
         etcd = stack.enter_context(running_etcd(tmp_path / "etcd"))
         shop.estate.settings["etcd"] = {"etcd-a": {"endpoints": [etcd.url]}}
-        daemons = [stack.enter_context(_replica(shop, name)) for name in names]
+        daemons = []
+        for name in names:
+            daemons.append(start_replica(shop.estate, name, poll=0.3, observe=0.5, replicas={"etcd": "etcd-a"}))
+            stack.callback(daemons[-1].close)
         daemons[0].wait(shop.store.exists, "a record")
         daemons[0].wait(lambda: shop.record.get("username") == A, "the first login")
         for daemon in daemons:  # who starts first may have done all of it before the other one has its share
@@ -388,21 +387,3 @@ def test_clusters_of_different_replicas_rotate_together(shop: Shop, tmp_path: Pa
         for daemon in daemons:
             daemon.wait(lambda each=daemon: each.said("applied"), "an apply of its own")
     shop.settled(B)
-
-
-@contextlib.contextmanager
-def _replica(shop: Shop, name: str) -> Iterator[Daemon]:
-    address = f"127.0.0.1:{free_port()}"
-    serve = {"listen": address, "poll": 0.3, "observe": 0.5, "replica": name, "replicas": {"etcd": "etcd-a"}}
-    folder = shop.estate.folder
-    file = folder / f"{name}.yaml"
-    file.write_text(json.dumps({**shop.estate.settings, "state": str(folder / name), "serve": serve}))
-    command = [*COMMAND, "serve", "--settings", str(file)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    daemon = Daemon(process, address)
-    try:
-        yield daemon
-    finally:
-        daemon.close()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +16,9 @@ import pytest
 from pgvillage.daemon.replica_keys import CLAIMS
 from pgvillage.daemon.share_plan import ranked
 from tests.integration.conftest import EstateMaker, wipe
-from tests.integration.daemon_process import Daemon
-from tests.integration.estate_builder import COMMAND, ROOT, EstateBuilder, cluster, credential, free_policy
-from tests.servers import free_port, wait_until
+from tests.integration.daemon_process import Daemon, start_replica
+from tests.integration.estate_builder import EstateBuilder, cluster, credential, free_policy
+from tests.servers import wait_until
 from tests.servers.etcd import EtcdCluster, running_cluster
 from tests.servers.postgres import PostgresServer, postgres_server
 
@@ -50,20 +48,9 @@ class Village:
         self.daemons: dict[str, Daemon] = {}
 
     def start(self, name: str) -> None:
-        address = f"127.0.0.1:{free_port()}"
         prefix = f"village/{self.estate.folder.parent.name}"
-        serve = {
-            "listen": address, "poll": 5, "observe": 1, "fingerprint": 0,
-            "replica": name, "replicas": {"etcd": "etcd-a", "lease": 6, "prefix": prefix},
-        }  # fmt: skip
-        settings = {**self.estate.settings, "state": str(self.estate.folder / name), "serve": serve}
-        file = self.estate.folder / f"{name}.yaml"
-        file.write_text(json.dumps(settings))
-        command = [*COMMAND, "serve", "--settings", str(file)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.daemons[name] = Daemon(process, address)
+        replicas = {"etcd": "etcd-a", "lease": 6, "prefix": prefix}
+        self.daemons[name] = start_replica(self.estate, name, poll=5, observe=1, fingerprint=0, replicas=replicas)
 
     def signal(self, name: str, how: signal.Signals) -> None:
         self.daemons[name].process.send_signal(how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # a user's may lack where servers' tools lie
+
+
+def which(name: str) -> str | None:
+    return shutil.which(name, path=_PATH)
+
+
+def run(*command: str) -> None:
+    """Runs a tool to its end. Raises RuntimeError with the end of what it said when it fails."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": _PATH})
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} {command[1]}: {done.stderr[-2000:] or done.stdout[-2000:]}")
 
 
 def free_port() -> int:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+
+from tests.servers import run, which
+
+
+def missing() -> str:
+    """Why there can be no such network here, or ''."""
+    programs = [name for name in ("ip", "setpriv") if not which(name)]
+    if programs:
+        return f"not installed: {', '.join(programs)}"
+    return "" if os.geteuid() == 0 else "a network namespace needs root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +33,10 @@ class Host:
 
     def cut(self) -> None:
         """Nothing comes in and nothing goes out; what runs on the host goes on, and reaches itself."""
-        _run("ip", "link", "set", self.cable, "down")
+        run("ip", "link", "set", self.cable, "down")
 
     def join(self) -> None:
-        _run("ip", "link", "set", self.cable, "up")
+        run("ip", "link", "set", self.cable, "up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +49,31 @@ class Network:
 
 @contextmanager
 def lab_network(hosts: int) -> Iterator[Network]:
-    """Needs root. The addresses are of the range for benchmarks (RFC 2544), and nothing leaves the machine."""
+    """Needs root; one at a time in a process.
+
+    The addresses are of the range for benchmarks (RFC 2544), and nothing leaves the machine.
+    """
     number = os.getpid() % 16_000
     net = f"198.{18 + number // 8_000}.{number // 32 % 250}.{number % 32 * 8}".rsplit(".", 1)
     base, first = net[0], int(net[1])
     bridge, ours = f"lab{os.getpid()}", f"{base}.{first + 1}"
     with ExitStack() as stack:
-        _run("ip", "link", "add", bridge, "type", "bridge")
-        stack.callback(_run, "ip", "link", "del", bridge)
-        _run("ip", "address", "add", f"{ours}/29", "dev", bridge)
-        _run("ip", "link", "set", bridge, "up")
+        run("ip", "link", "add", bridge, "type", "bridge")
+        stack.callback(run, "ip", "link", "del", bridge)
+        run("ip", "address", "add", f"{ours}/29", "dev", bridge)
+        run("ip", "link", "set", bridge, "up")
         found = tuple(_host(stack, bridge, ours, at, f"{base}.{first + 1 + at}") for at in range(1, hosts + 1))
         yield Network(ours, found)
 
 
 def _host(stack: ExitStack, bridge: str, ours: str, at: int, address: str) -> Host:
     namespace, cable = f"{bridge}-{at}", f"{bridge}w{at}"
-    _run("ip", "netns", "add", namespace)
-    stack.callback(_run, "ip", "netns", "del", namespace)
-    _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-    _run("ip", "link", "set", cable, "master", bridge)
-    _run("ip", "link", "set", cable, "up")
-    _run("ip", "-n", namespace, "address", "add", f"{address}/29", "dev", "eth0")
-    _run("ip", "-n", namespace, "link", "set", "eth0", "up")
-    _run("ip", "-n", namespace, "link", "set", "lo", "up")
+    run("ip", "netns", "add", namespace)
+    stack.callback(run, "ip", "netns", "del", namespace)
+    run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+    run("ip", "link", "set", cable, "master", bridge)
+    run("ip", "link", "set", cable, "up")
+    run("ip", "-n", namespace, "address", "add", f"{address}/29", "dev", "eth0")
+    run("ip", "-n", namespace, "link", "set", "eth0", "up")
+    run("ip", "-n", namespace, "link", "set", "lo", "up")
     return Host(namespace, address, cable, ours)
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")

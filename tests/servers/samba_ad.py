@@ -1,4 +1,4 @@
-"""A real Active Directory domain controller: Samba in a network namespace of its own, reached through a veth pair.
+"""A real Active Directory domain controller: Samba in a network namespace of its own, reached over a bridge.
 
 Its ports are fixed (389, 636), so it can't stand beside another LDAP server; a namespace needs root.
 """
@@ -6,8 +6,6 @@ Its ports are fixed (389, 636), so it can't stand beside another LDAP server; a 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.servers import stop, wait_until
+from tests.servers import network, run, stop, wait_until, which
 from tests.servers.slapd import escape_dn, record
 
 BASE = "DC=corp,DC=test"
@@ -29,14 +27,8 @@ NORMAL, DISABLED = "544", "546"  # userAccountControl: a normal account that nee
 
 def missing() -> str:
     """Why no domain controller can be started here, or ''."""
-    programs = [name for name in ("samba", "samba-tool", "ldbadd", "ip") if not _which(name)]
-    if programs:
-        return f"not installed: {', '.join(programs)}"
-    return "" if os.geteuid() == 0 else "a network namespace needs root"
-
-
-def _which(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    programs = [name for name in ("samba", "samba-tool", "ldbadd") if not which(name)]
+    return f"not installed: {', '.join(programs)}" if programs else network.missing()
 
 
 @dataclass(frozen=True)
@@ -75,7 +67,9 @@ def group(cn: str, members: list[str]) -> str:
 @contextlib.contextmanager
 def samba_ad(folder: Path, *ldif: str) -> Iterator[SambaAd]:
     """A domain corp.test with `ldif` in it: each text, of entries or of changes, as one transaction in this order."""
-    with _namespace() as (namespace, address):
+    with network.lab_network(1) as lab:
+        (host,) = lab.hosts
+        address = host.address
         ca, options = _certificates(folder, address)
         _provision(folder, options)
         database = folder / "ad/private/sam.ldb"
@@ -83,9 +77,9 @@ def samba_ad(folder: Path, *ldif: str) -> Iterator[SambaAd]:
             file = folder / f"data{at}.ldif"
             file.write_text(text)
             program = "ldbmodify" if "\nchangetype:" in text else "ldbadd"
-            _run(program, "--nosync", "-H", str(database), str(file))
+            run(program, "--nosync", "-H", str(database), str(file))
         log = folder / "samba.log"
-        command = ["ip", "netns", "exec", namespace, "samba", "-s", str(folder / "ad/etc/smb.conf"), "-i", "-Msingle"]
+        command = host.inside("samba", "-s", str(folder / "ad/etc/smb.conf"), "-i", "-Msingle")
         with log.open("wb") as out:
             process = subprocess.Popen([*command, "--debug-stdout"], stdout=out, stderr=out, stdin=subprocess.PIPE)
         try:
@@ -109,25 +103,6 @@ def _answers(address: str) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _namespace() -> Iterator[tuple[str, str]]:
-    """Name of the namespace and the address of the far end; the kernel removes the veth pair with the namespace."""
-    number = os.getpid() % 16_000
-    name, high, low = f"pgvillage-ad-{os.getpid()}", 64 + number // 256, number % 256
-    ours, theirs = f"10.{high}.{low}.1", f"10.{high}.{low}.2"
-    _run("ip", "netns", "add", name)
-    try:
-        _run("ip", "link", "add", f"ad{os.getpid()}", "type", "veth", "peer", "name", "eth0", "netns", name)
-        _run("ip", "address", "add", f"{ours}/30", "dev", f"ad{os.getpid()}")
-        _run("ip", "link", "set", f"ad{os.getpid()}", "up")
-        _run("ip", "-n", name, "address", "add", f"{theirs}/30", "dev", "eth0")
-        _run("ip", "-n", name, "link", "set", "eth0", "up")
-        _run("ip", "-n", name, "link", "set", "lo", "up")
-        yield name, theirs
-    finally:
-        _run("ip", "netns", "del", name)
-
-
 def _certificates(folder: Path, address: str) -> tuple[Path, list[str]]:
     authority = trustme.CA()
     issued = authority.issue_cert(address, HOST)
@@ -147,11 +122,4 @@ def _provision(folder: Path, options: list[str]) -> None:
         "samba-tool", "domain", "provision", f"--targetdir={folder / 'ad'}", "--realm=CORP.TEST", "--domain=CORP",
         "--host-name=dc1", "--server-role=dc", "--dns-backend=NONE", f"--adminpass={PASSWORD}", "--use-rfc2307",
     ]  # fmt: skip
-    _run(*command, *(f"--option={option}" for option in settings))
-
-
-def _run(*command: str) -> None:
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": path})
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} {command[1]}: {done.stderr[-2000:] or done.stdout[-2000:]}")
+    run(*command, *(f"--option={option}" for option in settings))
