@@ -31,6 +31,8 @@ class Db:
     position: int
     synchronous_wanted: tuple[str, ...]
     synchronous_known: tuple[str, ...]
+    synchronous_elsewhere: tuple[str, ...]  # `stolonfakestandby`, or standbys that are no keepers
+    follows_outside: bool  # another cluster's primary
     parameters: Mapping[str, str]
 
     @property
@@ -157,6 +159,8 @@ def _db(uid: str, entry: Mapping[str, Any]) -> Db:
         position=_number(status, "xLogPos", in_status),
         synchronous_wanted=_texts(spec, "synchronousStandbys", in_spec),
         synchronous_known=_texts(status, "synchronousStandbys", in_status),
+        synchronous_elsewhere=_texts(spec, "externalSynchronousStandbys", in_spec),
+        follows_outside=_text(_object(spec, "followConfig", in_spec), "type", f"{in_spec}followConfig.") == "external",
         parameters=_object(status, "pgParameters", in_status),
     )
 

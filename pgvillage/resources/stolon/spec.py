@@ -168,6 +168,27 @@ def merge_patch(spec: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
+def nested(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A patch of fields named with dots where they stand inside others; unlike in a merge null stays, as it deletes."""
+    patch: dict[str, Any] = {}
+    for name, value in values:
+        *above, last = name.split(".")
+        holder = patch
+        for part in above:
+            holder = holder.setdefault(part, {})
+        holder[last] = list(value) if isinstance(value, tuple) else value
+    return patch
+
+
+def spec_field(name: str) -> SpecField | None:
+    """The field of this dotted name; None where stolon knows none."""
+    first, *below = name.split(".")
+    found = SPEC_FIELDS.get(first)
+    for part in below:
+        found = found.parts.get(part) if found else None
+    return found
+
+
 def unknown_fields(spec: Mapping[str, Any]) -> list[str]:
     """Paths of fields that stolon does not know and would drop without a word."""
     return list(_unknown(spec, SPEC_FIELDS, ""))
@@ -191,6 +212,8 @@ def validate_change(live: Mapping[str, Any], desired: Mapping[str, Any]) -> list
     """Every reason why stolon would not change its spec from `live` to `desired`."""
     faults = validate_spec(desired)
     if faults:
+        return faults
+    if not live:  # a cluster that is to be made
         return faults
     for name, each in SPEC_FIELDS.items():
         if each.immutable and live.get(name) != desired.get(name):

@@ -1,12 +1,14 @@
-"""PostgreSQL parameters in stolon's cluster spec: which ones stolon sets itself, and how the rest compare."""
+"""PostgreSQL parameters in stolon's cluster spec: which ones stolon sets itself, and how the rest stand there."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z")
+
+_RECOVERY = "every standby would stop there; for a restore use ha.init"
+_KEEPER = "the keeper lays out its data folder itself, and would not start PostgreSQL with another"
 
 OVERRIDDEN_PARAMETERS: Mapping[str, str] = {
     "unix_socket_directories": "stolon sets it to /tmp",
@@ -19,10 +21,29 @@ OVERRIDDEN_PARAMETERS: Mapping[str, str] = {
     "synchronous_standby_names": "stolon sets it from synchronousReplication and min/maxSynchronousStandbys",
     "wal_log_hints": "stolon turns it on because usePgrewind is true",
     "wal_keep_segments": "stolon raises it to 8 at least, and PostgreSQL 13 dropped it: use wal_keep_size",
-    "primary_conninfo": "stolon writes it on standbys; for role standby use standbyConfig.standbySettings",
-    "primary_slot_name": "stolon writes it on standbys; for role standby use standbyConfig.standbySettings",
-    "recovery_target_timeline": "stolon sets it to latest on standbys; for a restore use pitrConfig",
+    "primary_conninfo": "stolon writes it on standbys; for a standby cluster use ha.standbyOf",
+    "primary_slot_name": "stolon writes it on standbys; for a standby cluster use ha.standbyOf",
+    "recovery_target_timeline": "stolon sets it to latest on standbys; for a restore use ha.init",
+    "recovery_target": _RECOVERY,
+    "recovery_target_action": _RECOVERY,
+    "recovery_target_inclusive": _RECOVERY,
+    "recovery_target_lsn": _RECOVERY,
+    "recovery_target_name": _RECOVERY,
+    "recovery_target_time": _RECOVERY,
+    "recovery_target_xid": _RECOVERY,
+    "data_directory": _KEEPER,
+    "config_file": _KEEPER,
+    "hba_file": _KEEPER,
+    "ident_file": _KEEPER,
+    "external_pid_file": _KEEPER,
 }
+
+
+def stored(value: str) -> str:
+    """A value as it must stand in stolon's specification: stolon doubles its single quotes on the way into
+    postgresql.conf and nothing else, where PostgreSQL takes a backslash for an escape and a line break for the end.
+    """
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def refuse_parameters(parameters: Mapping[str, str], *, use_pgrewind: bool) -> dict[str, str]:
@@ -42,21 +63,3 @@ def _reason(name: str, value: str, *, use_pgrewind: bool) -> str:
     if (key == "wal_log_hints" and not use_pgrewind) or (name == "wal_level" and value == "logical"):
         return ""
     return OVERRIDDEN_PARAMETERS.get(key, "")
-
-
-def comparable_parameters(live: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, str]:
-    """The live spec's pgParameters as far as the manifest has a say in them, both specs normalised.
-
-    With mergePgParameters stolon itself wrote what initdb chose into the spec: what is not named is left alone.
-    """
-    found: dict[str, str] = dict(live["pgParameters"])
-    if not desired["mergePgParameters"]:
-        return found
-    return {name: value for name, value in found.items() if name in desired["pgParameters"]}
-
-
-def parameters_patch(live: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, str | None]:
-    """What to merge into the live pgParameters so that they become the desired ones; empty when they are."""
-    found, named = comparable_parameters(live, desired), desired["pgParameters"]
-    patch: dict[str, str | None] = {name: value for name, value in named.items() if found.get(name) != value}
-    return patch | dict.fromkeys(found.keys() - named.keys())

@@ -1,0 +1,1 @@
+"""Patroni: its members' REST API, and what it keeps in etcd."""
