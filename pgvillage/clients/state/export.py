@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from pgvillage.clients.state.tables import approval, audit, drift, event, plan, run
+from pgvillage.clients.state.tables import approval, audit, drift, event, job_run, job_step, plan, run
 from pgvillage.core.errors import UsageError
 
 _PAGE = 500
@@ -19,6 +19,8 @@ _TABLES = {
     "events": (event, event.c.at),
     "audit": (audit, audit.c.at),
     "approvals": (approval, approval.c.at),
+    "job-runs": (job_run, job_run.c.scheduled),
+    "job-steps": (job_step, job_step.c.begun),
 }
 EXPORTED = tuple(_TABLES)
 

@@ -13,6 +13,9 @@ from pgvillage.clients.state.tables import (
     delivery,
     drift,
     event,
+    job_output,
+    job_run,
+    job_step,
     outbox,
     plan,
     request,
@@ -58,6 +61,10 @@ def _old(retention: Retention, now: datetime) -> Iterator[tuple[Table, ColumnEle
     yield outbox, outbox.c.delivered_at < events
     yield delivery, delivery.c.at < events
     yield session, session.c.until < now
+    old_run = select(job_run.c.id).where(job_run.c.ended < before(retention.runs))
+    yield job_output, job_output.c.run.in_(select(job_run.c.id).where(job_run.c.ended < events))
+    yield job_step, job_step.c.run.in_(old_run)
+    yield job_run, job_run.c.ended < before(retention.runs)
 
 
 def _current() -> ColumnElement[bool]:

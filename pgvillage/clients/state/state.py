@@ -17,6 +17,7 @@ from pgvillage.clients.state.export import exported
 from pgvillage.clients.state.faults import Faults
 from pgvillage.clients.state.history import History
 from pgvillage.clients.state.intake import Intake
+from pgvillage.clients.state.job_runs import JobRuns
 from pgvillage.clients.state.migrate import newest_version
 from pgvillage.clients.state.outbox import Outbox
 from pgvillage.clients.state.pages import Pages
@@ -90,6 +91,10 @@ class State:
     @cached_property
     def sessions(self) -> Sessions:
         return Sessions(self.engine)
+
+    @cached_property
+    def job_runs(self) -> JobRuns:
+        return JobRuns(self.engine)
 
     @cached_property
     def views(self) -> Views:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -68,6 +69,7 @@ status = Table(
     Column("drift_since", Moment),
     Column("blocked", JSON, nullable=False),
     _count("failures"), _text("error"), Column("next_look", Moment), _text("replica"),
+    Column("nodes", JSON(none_as_null=True)),
 )  # fmt: skip
 
 plan = Table(
@@ -161,4 +163,44 @@ session = Table(
     Column("id", String(64), primary_key=True),  # the SHA-256 of what the browser holds
     _text("who"), _text("role"), Column("at", Moment, nullable=False), Column("until", Moment, nullable=False),
     Column("data", JSON, nullable=False),
+)  # fmt: skip
+
+# A job's runs: what replicas share of them, and what people look at. `held_until`: seconds since 1970 by the database's
+# clock, until which the claim with this token lives.
+job_run = Table(
+    "job_run", metadata,
+    Column("id", String(32), primary_key=True),
+    _text("job"), Column("scheduled", Moment, nullable=False), _text("cluster"), _text("database"), _text("node"),
+    Column("status", String(20), nullable=False), Column("noted", Moment, nullable=False),
+    _count("attempt"), _count("token"), _text("owner"),
+    Column("not_before", Moment), Column("begun", Moment), Column("ended", Moment),
+    _text("why"), _text("cancel"), _text("by"), _text("revision"),
+    Column("held_until", Float, nullable=False, default=0.0),
+    Index("job_run_open", "status", "cluster"), Index("job_run_by_time", "job", "scheduled"),
+    Index("job_run_newest", "scheduled", "id"),
+)  # fmt: skip
+
+job_step = Table(
+    "job_step", metadata,
+    Column("run", String(32), primary_key=True), Column("step", Text, primary_key=True),
+    Column("number", Integer, primary_key=True), Column("attempt", Integer, primary_key=True),
+    Column("check", Boolean, primary_key=True),
+    Column("outcome", String(20), nullable=False), Column("begun", Moment), Column("ended", Moment),
+    Column("values", JSON, nullable=False), Column("rc", Integer), Column("rows", BigInteger), Column("value", Text),
+    _text("output"), Column("truncated", Boolean, nullable=False, default=False), _text("error"),
+    Column("already", Boolean, nullable=False, default=False),
+)  # fmt: skip
+
+# What steps say while they run, in pieces, for who follows them.
+job_output = Table(
+    "job_output", metadata,
+    _number(), Column("run", String(32), nullable=False), _text("step"), _count("number"), _text("text"),
+    Index("job_output_of", "run", "id"), sqlite_autoincrement=True,
+)  # fmt: skip
+
+# Until when a job's runs on a cluster were taken up.
+job_cursor = Table(
+    "job_cursor", metadata,
+    Column("job", Text, primary_key=True), Column("cluster", Text, primary_key=True),
+    Column("until", Moment, nullable=False),
 )  # fmt: skip

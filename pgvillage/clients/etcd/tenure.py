@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pgvillage.clients.etcd import EtcdClient
+from pgvillage.clients.etcd.client import EtcdClient
 
 Clock = Callable[[], float]
 _MARGIN = 0.1  # of the lease: two clocks run differently fast, and a write that begins must reach the target in time

@@ -1,0 +1,1 @@
+"""One run of a Job, from its claim to its end; meets the world as protocols."""
