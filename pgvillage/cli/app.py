@@ -21,12 +21,18 @@ from pgvillage.cli import (
     history,
     import_,
     init,
+    job_history,
+    job_run,
+    job_views,
     notify,
     password_hash,
     plan,
+    render,
+    routing,
     schema,
     serve,
     suspend,
+    switchover,
     validate,
     who_can,
 )
@@ -60,12 +66,24 @@ app.command("dsn")(dsn.command)
 app.command("connect")(dsn.connect)
 app.command("suspend")(suspend.suspend)
 app.command("resume")(suspend.resume)
+app.command("switchover")(switchover.switchover)
+app.command("failover")(switchover.failover)
 app.command("serve")(serve.command)
+app.command("routing")(routing.command)
+app.command("render")(render.command)
 app.command("doctor")(doctor.command)
 app.command("password-hash")(password_hash.command)
 app.command("directory")(directory.command)
 app.command("notify")(notify.command)
 app.command("demo")(demo.command)
+jobs = typer.Typer(help="Jobs: what runs when, and how it went.", no_args_is_help=True, rich_markup_mode=None)
+jobs.command("list")(job_views.list_jobs)
+jobs.command("next")(job_views.next_jobs)
+jobs.command("run")(job_run.command)
+jobs.command("history")(job_history.history)
+jobs.command("logs")(job_history.logs)
+jobs.command("cancel")(job_history.cancel)
+app.add_typer(jobs, name="job")
 
 
 def _version(value: bool) -> None:

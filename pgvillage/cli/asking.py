@@ -35,6 +35,7 @@ class Kind(enum.StrEnum):
     DRIFTS = "drifts"
     PLANS = "plans"
     RUNS = "runs"
+    CLUSTER = "cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Server:
 class Asker(Protocol):
     def listed(self, what: Kind, query: Mapping[str, Any], limit: int | None) -> list[Row]: ...
     def target(self, name: str) -> Row: ...
+    def cluster(self, name: str) -> Row: ...
     def plan(self, name: str) -> Row: ...
     def events(self, after: int | None, target: str | None, wait: int = 0, limit: int = 100) -> Row: ...
 
@@ -66,6 +68,9 @@ class Remote:
 
     def target(self, name: str) -> Row:
         return self._client.get("targets", name)
+
+    def cluster(self, name: str) -> Row:
+        return self._client.get("clusters", name)
 
     def plan(self, name: str) -> Row:
         return self._client.get("targets", name, "plan")
@@ -92,6 +97,9 @@ class Local:
 
     def target(self, name: str) -> Row:
         return self._answers.target(name, {}).model_dump(mode="json")
+
+    def cluster(self, name: str) -> Row:
+        return self._answers.cluster(name, {}).model_dump(mode="json")
 
     def plan(self, name: str) -> Row:
         return self._answers.plan(name, "", {}).model_dump(mode="json")

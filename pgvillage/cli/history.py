@@ -133,7 +133,10 @@ def history(
     if since is not None or table is not None or output in (HistoryOutput.JSONL, HistoryOutput.CSV):
         raise UsageError("--since, --table, -o jsonl and -o csv go with `pgvillage history export`")
     shown = TextOrJson(output.value)
-    return get(Kind.RUNS, target, None, False, limit, watch, shown, settings, server, token_file, ca, no_color)
+    return get(
+        Kind.RUNS, target=target, selector=None, limit=limit, watch=watch, output=shown, settings=settings,
+        server=server, token_file=token_file, ca=ca, no_color=no_color,
+    )  # fmt: skip
 
 
 def _moment(text: str | None) -> datetime | None:

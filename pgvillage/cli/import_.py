@@ -20,6 +20,7 @@ class Format(enum.StrEnum):
     PGFGA = "pgfga"
     LDAP2PG = "ldap2pg"
     PGBEDROCK = "pgbedrock"
+    PGROUTE66 = "pgroute66"
     TERRAFORM = "terraform"
 
 

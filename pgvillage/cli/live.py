@@ -24,6 +24,16 @@ def plan_now(world: RealWorld, scope: Scope) -> Planned:
     return asyncio.run(make_plan(world, scope))
 
 
+def live_cluster(world: RealWorld, name: str) -> Row:
+    """As the API gives a cluster's nodes, asked now. Raises UsageError for a cluster that is not in the estate."""
+    import asyncio
+
+    from pgvillage.report.cluster_answer import cluster_answer
+    from pgvillage.usecases.nodes import ask_cluster
+
+    return cluster_answer(asyncio.run(ask_cluster(world, name))).model_dump(mode="json")
+
+
 def live_targets(world: RealWorld, planned: Planned) -> list[Row]:
     """As the API gives targets."""
     from pgvillage.report.state_models import TargetAnswer

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class Git:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._global = cache / "gitconfig"
         if not self._global.is_file() or self._global.read_text(errors="replace") != _GLOBAL_CONFIG:
-            fresh = cache / f"gitconfig.{os.getpid()}"
+            fresh = cache / f"gitconfig.{os.getpid()}.{threading.get_ident()}"
             fresh.write_text(_GLOBAL_CONFIG)
             fresh.replace(self._global)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pgvillage.clients.secrets import read_secret
 from pgvillage.core.errors import CredentialRefused, ReadError
+from pgvillage.core.leadership import Leadership, Session, host_port
 from pgvillage.settings import SSL_MODES, Credential, SslMode, Timeouts
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
+
+EndpointOf = Callable[[], Awaitable["Endpoint"]]
 
 DEFAULT_PORT = 5432
 # Nothing that libpq would read as several hosts or as an abstract socket.
@@ -25,7 +29,9 @@ _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*|/[^:,\x00-\x1f\x7f]*"
 class Endpoint:
     """A cluster as the estate and the settings describe it, before anything is sent to it.
 
-    `hosts` are HOST[:PORT], [IPV6][:PORT] or a socket folder; `credential_name` is for messages.
+    `hosts` are HOST[:PORT], [IPV6][:PORT] or a socket folder; `credential_name` is for messages. `leadership` is what
+    the HA engine says in etcd, None where there is none or it was not asked; `notes` say what a user should know of
+    how this was found.
     """
 
     cluster: str
@@ -34,6 +40,8 @@ class Endpoint:
     credential: Credential
     sslmode: SslMode | None
     timeouts: Timeouts
+    leadership: Leadership | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def addresses(self) -> list[tuple[str, int]]:
@@ -45,8 +53,23 @@ class Endpoint:
             if not any(_matches(pattern, host, port) for pattern in self.credential.hosts):
                 raise CredentialRefused(
                     f"{self.cluster}: credential {self.credential_name!r} may not be sent to {host}:{port}; "
-                    f"the settings allow {', '.join(self.credential.hosts)}"
+                    f"the settings allow {', '.join(self.credential.hosts)}{self._advice(host_port(host, port))}"
                 )
+
+    def _advice(self, address: str) -> str:
+        if self.leadership is None or not self.leadership.followed:
+            return ""
+        engine = self.leadership.engine
+        return (
+            f". {engine} names this host in etcd; if it is yours, add {address!r} to credentials."
+            f"{self.credential_name}.hosts in the settings"
+        )
+
+    def object_to(self, session: Session) -> None:
+        """Raises ReadError where the session is not with the node that leads by the engine's word."""
+        why = self.leadership.objection(session) if self.leadership is not None else ""
+        if why:
+            raise ReadError(self.cluster, why)
 
     @property
     def tls(self) -> SslMode:
@@ -109,7 +132,8 @@ async def connect(
 ) -> AsyncConnection[TupleRow]:
     """An autocommit connection to the primary among the hosts (any host when not `primary`).
 
-    Raises CredentialRefused, SecretError, or ReadError with every host's reason.
+    Raises CredentialRefused, SecretError, or ReadError with every host's reason, or because the engine in etcd says
+    that another node leads than the one that takes writes.
     """
     import psycopg
 
@@ -117,7 +141,9 @@ async def connect(
     credential = endpoint.credential
     password = None
     if credential.password is not None:
-        password = read_secret(credential.password, f"credential {endpoint.credential_name!r}").reveal()
+        # in a thread: a secret store that hangs may stall nobody else
+        words = f"credential {endpoint.credential_name!r}"
+        password = (await asyncio.to_thread(read_secret, credential.password, words)).reveal()
     parameters: dict[str, Any] = endpoint.conninfo(
         database or credential.database,
         application=application,
@@ -125,11 +151,24 @@ async def connect(
         primary=primary,
     )
     try:
-        return await psycopg.AsyncConnection.connect(
+        connection = await psycopg.AsyncConnection.connect(
             "", autocommit=True, password=password, prepare_threshold=None, **parameters
         )
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, _why(error, database or credential.database)) from None
+    if primary and endpoint.leadership is not None:
+        try:
+            endpoint.object_to(Session(addresses_of(connection)))
+        except ReadError:
+            await connection.close()
+            raise
+    return connection
+
+
+def addresses_of(connection: AsyncConnection[TupleRow]) -> tuple[str, ...]:
+    """HOST:PORT of the server as we named it, and as an IP address."""
+    info = connection.info
+    return tuple(dict.fromkeys(host_port(host, info.port) for host in (info.host, info.hostaddr) if host))
 
 
 def _option(value: str) -> str:
@@ -145,6 +184,7 @@ _HINTS = (
     ("root certificate file", "name the CA file as the credential's sslrootcert, or set `sslrootcert: system`"),
     ("does not match host name", "the server's certificate is for another name: connect by that name"),
     ("server does not support SSL", "switch ssl on at the server, or lower the credential's sslmode knowingly"),
+    ("server is in hot standby mode", "none of the hosts is a primary: is a failover going on?"),
     ("session is read-only", "none of the hosts is a primary: is a failover going on?"),
     ("Connection refused", "is PostgreSQL running there, and does it listen on this address?"),
     ("timeout expired", "the host does not answer: is there a firewall between?"),

@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pgvillage.clients.pg_connect import Endpoint, connect
+from pgvillage.clients.pg_connect import connect
 from pgvillage.clients.pg_read import server_words
+from pgvillage.clients.pg_way import Way
 from pgvillage.core.errors import ReadError
 
 if TYPE_CHECKING:
@@ -64,14 +65,16 @@ class PgWatch:
     `blind` says why counters do not move on this server, "" where they do.
     """
 
-    def __init__(self, endpoint: Endpoint, databases: Collection[str]) -> None:
-        self._endpoint = endpoint
-        self._others = sorted(set(databases) - {endpoint.credential.database})
+    def __init__(self, way: Way, databases: Collection[str]) -> None:
+        self._way = way
+        self._endpoint = way.endpoint
+        self._others = sorted(set(databases) - {way.endpoint.credential.database})
         self._main: AsyncConnection[TupleRow] | None = None
         self._kept: dict[str, AsyncConnection[TupleRow]] = {}
         self._quiet: dict[str, int] = {}
         self._written: dict[str, str] = {}
         self._local: dict[str, Mapping[str, str]] = {}
+        self._stack = contextlib.AsyncExitStack()
         self.blind = ""
 
     @property
@@ -79,7 +82,7 @@ class PgWatch:
         return len(self._kept) + (self._main is not None)
 
     async def look(self) -> Mapping[str, str]:
-        """`server`, `configuration`, `slots`, `files`, and counters by `catalogue` or `database/catalogue`.
+        """`server`, `configuration`, `slots`, `files`, `leader`, and counters by `catalogue` or `database/catalogue`.
 
         Raises ReadError; TimeoutError after `timeouts.connect`.
         """
@@ -96,10 +99,11 @@ class PgWatch:
         for connection in found:
             with contextlib.suppress(Exception):  # what is broken is gone already
                 await connection.close()
+        await self._stack.aclose()
 
     async def _look(self) -> dict[str, str]:
-        if self._main is None:
-            self._main = await self._connected(None)
+        leader = await self._with_the_leader()
+        assert self._main is not None
         facts, counters, written = await self._asked(
             self._main,
             (_FACTS, None), (_COUNTERS, [[*_SHARED, *_LOCAL]]), (_WRITTEN, [self._others]),
@@ -112,7 +116,19 @@ class PgWatch:
             if database in written:
                 found |= await self._of_database(database, written[database])
         await self._give_back(set(written))
-        return found
+        return found | ({"leader": leader} if leader else {})
+
+    async def _with_the_leader(self) -> str:
+        """A kept connection may be with a node that leads no more, and whose counters stand still: come anew."""
+        if self._main is not None and self._endpoint.leadership is not None:
+            if await self._way.term() == self._endpoint.leadership.term:
+                return self._endpoint.leadership.term
+            await self.close()
+        if self._main is None:
+            await self._stack.enter_async_context(self._way)
+            self._endpoint = await self._way.find()
+            self._main = await self._connected(None)
+        return self._endpoint.leadership.term if self._endpoint.leadership else ""
 
     async def _of_database(self, name: str, written: str) -> dict[str, str]:
         if self._written.get(name) != written:

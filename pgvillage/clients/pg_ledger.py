@@ -111,7 +111,12 @@ CLAIM = """
 UPDATE pgvillage.target SET fence = %s, fence_holder = %s WHERE fence < %s AND system_identifier = %s
 """
 READ_FENCE = "SELECT fence, fence_holder FROM pgvillage.target WHERE system_identifier = %s"
-CHECK_TOKEN = "SELECT token, fence, fence_holder FROM pgvillage.target FOR UPDATE"  # noqa: S105
+# What says that this is still the primary we came to. Not by pg_control_checkpoint(), which is behind for a while after
+# a promotion.
+PRIMARY = """pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE
+    ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::integer END
+"""
+CHECK_TOKEN = f"SELECT token, fence, fence_holder, {PRIMARY} FROM pgvillage.target FOR UPDATE"  # noqa: S608
 SUSPEND = """
 UPDATE pgvillage.target
 SET suspended_by = %s, suspended_reason = %s, suspended_since = %s, suspended_until = %s

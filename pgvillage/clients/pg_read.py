@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pgvillage.clients.pg_connect import Endpoint, connect
-from pgvillage.clients.pg_ledger import parse_ledger, read_rows
+from pgvillage.clients.pg_connect import Endpoint, addresses_of, connect
+from pgvillage.clients.pg_ledger import PRIMARY, parse_ledger, read_rows
 from pgvillage.core.errors import ReadError
+from pgvillage.core.leadership import Session
 from pgvillage.core.ledger import Ledger
 from pgvillage.core.live import Capabilities, Live, Query, Rows
 
@@ -45,7 +46,7 @@ SELECT pg_catalog.current_setting('server_version_num')::integer, r.rolsuper, r.
          AND pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE'),
        (SELECT pg_catalog.array_agg(datname) FROM pg_catalog.pg_database
         WHERE datallowconn AND NOT pg_catalog.has_database_privilege(oid, 'CONNECT')),
-       r.rolcreatedb, r.rolreplication, r.rolbypassrls, {roles}
+       r.rolcreatedb, r.rolreplication, r.rolbypassrls, {roles}, {primary}
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
 # Whose pg_database_owner is, hangs on the database: kinds ask for the owner.
@@ -129,16 +130,18 @@ async def _probe(main: AsyncConnection[TupleRow], endpoint: Endpoint) -> tuple[C
         )
     try:
         becoming = "SET" if version >= _SET_SINCE * 10000 else "MEMBER"
-        probe = _PROBE.format(roles=", ".join([_ROLES.format("USAGE"), _ROLES.format(becoming), _ADMINISTERED]))
+        roles = ", ".join([_ROLES.format("USAGE"), _ROLES.format(becoming), _ADMINISTERED])
+        probe = _PROBE.format(roles=roles, primary=PRIMARY)
         row = await (await main.execute(probe)).fetchone()
     except psycopg.Error as error:
         raise ReadError(endpoint.cluster, server_words(error)) from None
     assert row is not None
     version, superuser, createrole, authid, files, role, recovering, system, current, databases, *rest = row
-    has_ledger, ledger_format, keeps_ledger, reads_hba, closed, createdb, replication, bypassrls, *roles = rest
-    acts_as, becomes, administers = (frozenset(names or ()) for names in roles)
+    has_ledger, ledger_format, keeps_ledger, reads_hba, closed, createdb, replication, bypassrls, *rest = rest
+    acts_as, becomes, administers = (frozenset(names or ()) for names in rest[:3])
     if recovering:
         raise ReadError(endpoint.cluster, "the server is in recovery: no primary among the hosts")
+    endpoint.object_to(Session(addresses_of(main), system, rest[-1]))
     capabilities = Capabilities(
         version=version,
         superuser=superuser,

@@ -11,15 +11,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from pgvillage.clients import pg_ledger
-from pgvillage.clients.pg_connect import Endpoint, connect
+from pgvillage.clients.pg_connect import addresses_of, connect
 from pgvillage.clients.pg_read import server_words
-from pgvillage.core.errors import LockNotAcquired, ReadError, StepFailed
+from pgvillage.clients.pg_way import Way
+from pgvillage.core.address import quote_part
+from pgvillage.core.errors import LockNotAcquired, PrimaryMoved, ReadError, StepFailed
 from pgvillage.core.fence import NO_FENCE, Fence
+from pgvillage.core.leadership import Session
 from pgvillage.core.ledger import LedgerUpdate
 from pgvillage.core.password_mark import mark_of
 from pgvillage.core.secret import Secret, SecretRef
 from pgvillage.core.status import Suspension
-from pgvillage.core.step import SecretPlace, SecretText, SqlStep, Verifier
+from pgvillage.core.step import NoteStep, SecretPlace, SecretText, SqlStep, Verifier
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -47,7 +50,8 @@ _APPLICATION = "pgvillage apply"
 _TRIES = 5
 # Worth another try as a whole transaction: nothing of it was done.
 _RETRYABLE = {"40001", "40P01", "55P03"}
-_QUIET = {
+_MOVED = {"25006", "57P01", "57P02", "57P03"}
+QUIET = {
     "log_statement": "none",
     "log_min_duration_statement": "-1",
     "log_min_duration_sample": "-1",
@@ -68,13 +72,13 @@ class PostgresWriter:
     """An async context: inside, we are the only writer of this cluster.
 
     Entering raises LockNotAcquired when another writer stays or a later replica was here, ReadError when there is no
-    way in.
+    way in, or none to the primary that the plan was made on and that the HA engine says leads. Inside, PrimaryMoved
+    says that it is the primary no more.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, system_identifier: str, secret_of: SecretOf, fence: Fence = NO_FENCE
-    ) -> None:
-        self._endpoint = endpoint
+    def __init__(self, way: Way, system_identifier: str, secret_of: SecretOf, fence: Fence = NO_FENCE) -> None:
+        self._way = way
+        self._endpoint = way.endpoint
         self._fence = fence
         self._system = system_identifier
         self._secret_of = secret_of
@@ -83,6 +87,8 @@ class PostgresWriter:
         self._databases: dict[str, Connection] = {}
         self._main: Connection
         self._token: int | None = None
+        self._timeline = 0
+        self._sent = False  # something that may be done although its answer is lost
         self.ledger_problem = ""
         self.notes: list[str] = []
 
@@ -91,6 +97,9 @@ class PostgresWriter:
 
         async with AsyncExitStack() as stack:
             try:
+                await stack.enter_async_context(self._way)
+                self._endpoint = await self._way.find()
+                self.notes += self._endpoint.notes
                 self._main = await self._connect(None, stack)
                 await self._verify_system()
                 await self._lock()
@@ -110,22 +119,27 @@ class PostgresWriter:
         """Open these databases before anything is done. Raises ReadError for the first that can't be."""
         for name in databases:
             if name != self._endpoint.credential.database:
-                await self._database(name)
+                await self._reached(name)
 
-    async def run(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
+    async def run(self, steps: Sequence[SqlStep | NoteStep], update: LedgerUpdate) -> None:
         """Do these steps, of one place, and record them: both or neither, where the steps are transactional.
 
-        Raises StepFailed naming the step that failed, LockNotAcquired when another writer took over meanwhile,
-        SecretError before anything is done.
+        Raises StepFailed naming the step that failed, PrimaryMoved when this is the primary no more, LockNotAcquired
+        when another writer took over meanwhile, SecretError before anything is done.
         """
         import psycopg
 
-        await self._fetch_secrets(steps, update)
+        statements = [step for step in steps if isinstance(step, SqlStep)]
+        await self._fetch_secrets(statements, update)
         for attempt in range(_TRIES):
+            self._sent = False
             try:
-                await self._once(steps, update)
+                await self._once(statements, update)
             except psycopg.Error as error:
-                raise StepFailed(f"{self._endpoint.cluster}: {_lost(error)}") from None
+                raise self._stopped(error) from None
+            except PrimaryMoved as moved:
+                moved.uncertain = self._sent
+                raise
             except _Retry as retry:
                 if attempt + 1 == _TRIES:
                     raise StepFailed(f"{retry} (tried {_TRIES} times)") from None
@@ -143,7 +157,7 @@ class PostgresWriter:
             try:
                 await self._main.execute(pg_ledger.SUSPEND, pg_ledger.suspension_parameters(suspension))
             except psycopg.Error as error:
-                raise StepFailed(f"{self._endpoint.cluster}: {_lost(error)}") from None
+                raise self._stopped(error) from None
 
     async def _fetch_secrets(self, steps: Sequence[SqlStep], update: LedgerUpdate) -> None:
         """Before a transaction begins: a store that is slow must hold no lock. Each is asked for once a writer."""
@@ -160,7 +174,7 @@ class PostgresWriter:
         if not steps[0].transactional:
             await self._release()
             # The guard holds the fencing row on the main session, so these need one of their own.
-            other = await self._database(database or self._endpoint.credential.database)
+            other = await self._reached(database or self._endpoint.credential.database)
             if steps[0].alone:
                 async with self._guard(LedgerUpdate({}, update.revision)):
                     pass  # still the only writer; holding the row meanwhile would be waited for
@@ -173,7 +187,7 @@ class PostgresWriter:
             async with self._guard(update):
                 await self._pipelined(self._main, steps)
         else:
-            other = await self._database(database)
+            other = await self._reached(database)
             async with self._guard(update), self._transaction(other):
                 await self._pipelined(other, steps)
 
@@ -193,7 +207,7 @@ class PostgresWriter:
                     # Only what holds a secret is kept out of the log; everything else is for the auditor to read.
                     if loud and step.secret is not quiet:
                         quiet = step.secret
-                        settings = {name: _QUIET[name] for name in loud} if quiet else loud
+                        settings = {name: QUIET[name] for name in loud} if quiet else loud
                         await connection.execute(_SET_LOCAL, (list(settings), list(settings.values())))
                     cursor = connection.cursor()
                     cursors.append(cursor)
@@ -209,6 +223,7 @@ class PostgresWriter:
 
         try:
             usual = await self._hush(connection) if step.secret else {}
+            self._sent = True
             await connection.execute(self._text(connection, step).encode())
             for name, value in usual.items():
                 await connection.execute(_SET, (name, value))
@@ -223,7 +238,7 @@ class PostgresWriter:
         if not usual:
             self.notes.append(_LOUD)
         for name in usual:
-            await connection.execute(_SET, (name, _QUIET[name]))
+            await connection.execute(_SET, (name, QUIET[name]))
         return usual
 
     async def _on_standbys(self, connection: Connection, step: SqlStep) -> None:
@@ -274,7 +289,7 @@ class PostgresWriter:
             "SELECT name, setting || coalesce(unit, '') FROM pg_catalog.pg_settings "
             "WHERE name = ANY(%s) AND pg_catalog.current_setting('is_superuser') = 'on'"
         )
-        return dict(await (await connection.execute(text, (list(_QUIET),))).fetchall())
+        return dict(await (await connection.execute(text, (list(QUIET),))).fetchall())
 
     # --- transactions and fencing
 
@@ -288,15 +303,42 @@ class PostgresWriter:
 
     @asynccontextmanager
     async def _fenced(self) -> AsyncIterator[None]:
+        await self._refuse_new_leader()
         async with self._transaction(self._main):
-            if self._token is not None:
+            if self._token is None:
+                row = await (await self._main.execute(f"SELECT {pg_ledger.PRIMARY}")).fetchone()
+            else:
                 row = await (await self._main.execute(pg_ledger.CHECK_TOKEN)).fetchone()
                 self._refuse_later(row[1:] if row else None)
                 if row is None or row[0] != self._token:
                     raise LockNotAcquired(
                         f"{self._endpoint.cluster}: another PgVillage has taken over; nothing written"
                     )
+            self._refuse_old_primary(row)
             yield
+
+    async def _refuse_new_leader(self) -> None:
+        """One key of etcd, before each transaction: an old primary that is cut off would go on taking writes."""
+        leadership = self._endpoint.leadership
+        if leadership is None:
+            return
+        try:
+            moved = await self._way.term() != leadership.term
+        except ReadError as error:
+            raise PrimaryMoved(f"{error}; stopped before the next transaction") from None
+        if moved:
+            raise PrimaryMoved(
+                f"{self._endpoint.cluster}: {quote_part(leadership.leader)} leads no more by what {leadership.engine} "
+                "keeps in etcd; stopped before the next transaction"
+            )
+
+    def _refuse_old_primary(self, row: Sequence[Any] | None) -> None:
+        """`row` ends with whether the server is in recovery and its timeline."""
+        if row is None or row[-2] or row[-1] != self._timeline:
+            raise PrimaryMoved(f"{self._endpoint.cluster}: the server is no longer the primary that we came to")
+
+    def _stopped(self, error: Exception) -> StepFailed:
+        return _kind_of(error)(f"{self._endpoint.cluster}: {_lost(error)}")
 
     @asynccontextmanager
     async def _transaction(self, connection: Connection) -> AsyncIterator[None]:
@@ -309,9 +351,10 @@ class PostgresWriter:
             except BaseException:
                 await self._roll_back(connection)
                 raise
+            self._sent = True
             await connection.execute("COMMIT")
         except psycopg.Error as error:
-            raise StepFailed(f"{self._endpoint.cluster}: {_lost(error)}") from None
+            raise self._stopped(error) from None
 
     async def _roll_back(self, connection: Connection) -> None:
         import psycopg
@@ -364,6 +407,20 @@ class PostgresWriter:
             self._databases[name] = connection
         return connection
 
+    async def _reached(self, name: str) -> Connection:
+        """Raises ReadError when it does not let us in, PrimaryMoved when there is no primary any more that could."""
+        import psycopg
+
+        try:
+            return await self._database(name)
+        except ReadError:
+            await self._refuse_new_leader()
+            try:
+                self._refuse_old_primary(await (await self._main.execute(f"SELECT {pg_ledger.PRIMARY}")).fetchone())
+            except psycopg.Error as error:
+                raise self._stopped(error) from None
+            raise
+
     async def _release(self) -> None:
         """Leave every database, so that none is in the way of its own DROP or of a CREATE from it."""
         for connection in self._databases.values():
@@ -374,10 +431,12 @@ class PostgresWriter:
         return f"{_APPLICATION}/{self._token}"
 
     async def _verify_system(self) -> None:
-        text = "SELECT system_identifier::text, pg_catalog.pg_is_in_recovery() FROM pg_catalog.pg_control_system()"
+        text = f"SELECT system_identifier::text, {pg_ledger.PRIMARY} FROM pg_catalog.pg_control_system()"  # noqa: S608
         row = await (await self._main.execute(text)).fetchone()
         if row is None or row[1] or row[0] != self._system:
             raise ReadError(self._endpoint.cluster, "the primary is another system than the one the plan was made on")
+        self._timeline = row[2]
+        self._endpoint.object_to(Session(addresses_of(self._main), row[0], row[2]))
 
     async def _lock(self) -> None:
         """Asks again and again instead of queueing, so that a holder that fell asleep is found out and ended."""
@@ -512,11 +571,22 @@ def _failure(step: SqlStep, error: Exception) -> Exception:
     state = getattr(error, "sqlstate", None)
     if state in _RETRYABLE or "concurrently updated" in str(error):
         return _Retry(text)
-    return StepFailed(f"{text}; the statement was: {step}")
+    return _kind_of(error)(f"{text}; the statement was: {step}")
+
+
+def _kind_of(error: Exception) -> type[StepFailed]:
+    """A lost connection, or a server that is shut down, starts, or takes no writes any more: not the step's fault."""
+    import psycopg
+
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        return PrimaryMoved if lost else StepFailed
+    return PrimaryMoved if state in _MOVED or state.startswith("08") else StepFailed
 
 
 def _lost(error: Exception) -> str:
     words = server_words(error)
     if getattr(error, "sqlstate", None) is None:
-        return f"the connection was lost: {words}; run again, it goes on from what is there"
+        return f"the connection was lost: {words}"
     return words

@@ -13,6 +13,7 @@ PgVillageError                 1   something went wrong; the message says what t
  ├── StalePlan                 5   the target is no longer what was planned on
  ├── LockNotAcquired           7   somebody else is writing
  └── StepFailed                6   a step failed; what was done before it stays done
+      └── PrimaryMoved         6   the primary was lost or another node leads: nothing half done, plan again
 """
 
 from __future__ import annotations
@@ -109,6 +110,10 @@ class ReadError(PgVillageError):
         super().__init__(f"{target}: {message}")
 
 
+class PolicyRefusal(PgVillageError):
+    exit_code = 4
+
+
 class StalePlan(PgVillageError):
     exit_code = 5
 
@@ -119,3 +124,11 @@ class LockNotAcquired(PgVillageError):
 
 class StepFailed(PgVillageError):
     exit_code = 6
+
+
+class PrimaryMoved(StepFailed):
+    """A clean stop. `uncertain`: what was under way may have been done, as the answer to it was lost: look again."""
+
+    def __init__(self, message: str, *, uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.uncertain = uncertain

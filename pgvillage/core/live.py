@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgvillage.core.topology import Topology
+
 Rows = Sequence[Sequence[Any]]
 
 
@@ -74,3 +76,4 @@ class Live:
     rows: Mapping[str, Rows]
     by_database: Mapping[str, Mapping[str, Rows]] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
+    topology: Topology | None = None

@@ -21,7 +21,7 @@ class Told(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One message. `kind` names its template: drift, unreachable, failed, approval, estate, group, test.
+    """One message. `kind` names its template: drift, unreachable, failed, approval, health, estate, group, test.
 
     `key` is target + hash of what it is about (no time in it); `held` is the key that the channel knows after it, ""
     when all is well; `base` the one that it knew before. `severity` is info, warning, error or resolved. `lines` are

@@ -14,6 +14,7 @@ from pgvillage.core.change import Action, Change
 from pgvillage.core.ledger import Ledger
 from pgvillage.core.state import State
 from pgvillage.core.step import Step
+from pgvillage.core.topology import Topology
 
 
 class System(enum.StrEnum):
@@ -21,6 +22,7 @@ class System(enum.StrEnum):
 
     POSTGRES = "postgres"
     STOLON = "stolon"
+    PATRONI = "patroni"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,14 @@ class Finding:
     """Something a person should know; `severity` is info, warning or error. No finding changes anything.
 
     One that `blocks` is a manifest's mistake that only a look at the target could find: nothing is done there before it
-    is corrected.
+    is corrected. One of `health` tells how the target itself does: the plan is as good as without it.
     """
 
     severity: str
     message: str
     address: Address | None = None
     blocks: bool = False
+    health: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ class Status(enum.StrEnum):
 class TargetPlan:
     """One target's part of a plan. `changes` holds the held ones too; `steps` only what would be done.
 
-    `waiting` are held for nothing but the hour: their window opens by itself, or an approval does.
+    `waiting` are held for nothing but the hour: their window opens by itself, or an approval does. `topology` is of the
+    cluster's nodes, where the target's look asked them.
     """
 
     target: TargetId
@@ -114,6 +118,7 @@ class TargetPlan:
     depends: Mapping[Address, tuple[Address, ...]] = field(default_factory=dict)
     bookkeeping: bool = False
     waiting: frozenset[Address] = frozenset()
+    topology: Topology | None = None
 
     @property
     def complete(self) -> bool:

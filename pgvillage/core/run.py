@@ -23,7 +23,10 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TargetRun:
-    """What happened on one target. `done` was done; `left` still differs; `unsettled` was done and differs again."""
+    """What happened on one target. `done` was done; `left` still differs; `unsettled` was done and differs again.
+
+    `moved`: it ended because the primary moved, which is nobody's failure; the next look may begin at once.
+    """
 
     target: TargetId
     outcome: Outcome
@@ -35,6 +38,7 @@ class TargetRun:
     notes: tuple[str, ...] = ()
     statements: int = 0
     logins: LoginsSeen = field(default_factory=LoginsSeen)
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)

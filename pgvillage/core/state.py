@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -35,6 +36,8 @@ class State:
     SENSITIVE: ClassVar[frozenset[str]] = frozenset()
     # Fields that inform needs and rendering but are no difference by themselves.
     CONTEXT: ClassVar[frozenset[str]] = frozenset()
+    # Nothing but the ledger knows of it: its row holds the fields themselves, and no fingerprint.
+    REMEMBERED: ClassVar[bool] = False
 
     def as_fields(self) -> Mapping[str, Any]:
         """The values that are compared and shown, by name."""
@@ -64,7 +67,9 @@ def fingerprint(value: Any) -> str:
 
 
 def state_fingerprint(state: State) -> str:
-    """The fingerprint of a state's fields; thousands of equal states are computed once."""
+    """The fingerprint of a state's fields, thousands of equal states computed once; REMEMBERED ones as JSON."""
+    if state.REMEMBERED:
+        return json.dumps(state.as_fields(), sort_keys=True)
     try:
         return _remembered(state)
     except TypeError:  # a state that holds a mapping

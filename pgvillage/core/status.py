@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 
 class Ready(enum.StrEnum):
@@ -52,6 +53,7 @@ class TargetStatus:
     `observed_at` is the last full look that succeeded, `fresh_until` three intervals after it. `changes` is everything
     that differs; `drift`, `held` and `pending` (merged, not applied) are parts of it. `reasons` say in words why it is
     not Ready, Synced or Healthy. `blocked` names the rules of closed gates, `digest` is what an approval approves.
+    `nodes` is the document of the cluster's nodes that a look of this target asked last, with its own `observed_at`.
     """
 
     target: str
@@ -75,6 +77,7 @@ class TargetStatus:
     error: str = ""
     next_look: datetime | None = None
     replica: str = ""
+    nodes: Mapping[str, Any] | None = None
 
     def fresh(self, now: datetime) -> bool:
         return self.fresh_until is not None and now < self.fresh_until

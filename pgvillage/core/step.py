@@ -66,6 +66,20 @@ class SqlStep:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteStep:
+    """Nothing to send: the rows of the ledger that are written with it are all there is to do."""
+
+    addresses: tuple[Address, ...]
+    text: str
+    database: None = None
+    transactional: bool = True
+    secret: bool = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
 class PatchStep:
     """A merge patch to an engine's cluster specification, written by compare-and-swap."""
 
@@ -81,4 +95,51 @@ class PatchStep:
         return json.dumps(self.patch, sort_keys=True, ensure_ascii=False)
 
 
-Step = SqlStep | PatchStep
+@dataclass(frozen=True, slots=True)
+class RestartStep:
+    """A restart of one node's PostgreSQL by its engine; the writer looks at the others first, and waits until it is
+    back, and well, before it goes on. `pending` are the parameters that it is done for.
+    """
+
+    addresses: tuple[Address, ...]
+    node: str
+    pending: tuple[str, ...] = ()
+    database: None = None
+    transactional: bool = False
+    secret: bool = False
+
+    def __str__(self) -> str:
+        return f"restart {self.node}" + (f" ({', '.join(self.pending)})" if self.pending else "")
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchoverStep:
+    """The primary hands over, so that its restart is one of a standby; `to` None: the engine chooses."""
+
+    addresses: tuple[Address, ...]
+    leader: str
+    to: str | None = None
+    database: None = None
+    transactional: bool = False
+    secret: bool = False
+
+    def __str__(self) -> str:
+        return f"switchover from {self.leader}" + (f" to {self.to}" if self.to else "")
+
+
+@dataclass(frozen=True, slots=True)
+class SettledStep:
+    """Wait until every standby's pg_controldata shows these values of the primary (name, value)."""
+
+    addresses: tuple[Address, ...]
+    values: tuple[tuple[str, str], ...]
+    database: None = None
+    transactional: bool = False
+    secret: bool = False
+
+    def __str__(self) -> str:
+        return f"wait until every standby knows {', '.join(f'{name} = {value}' for name, value in self.values)}"
+
+
+EngineStep = PatchStep | RestartStep | SwitchoverStep | SettledStep
+Step = SqlStep | NoteStep | EngineStep

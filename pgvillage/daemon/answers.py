@@ -13,8 +13,10 @@ from typing import Any, cast
 from pgvillage.clients.state.pages import Mark, Page
 from pgvillage.clients.state.state import State
 from pgvillage.core.errors import UsageError
+from pgvillage.core.plan import System
 from pgvillage.core.status import TargetStatus
 from pgvillage.report import state_models as answers
+from pgvillage.report.cluster_answer import ClusterAnswer
 
 _MOST_TARGETS = 30_000  # names in one question
 LARGEST = (1 << 63) - 1  # number of a row
@@ -77,6 +79,15 @@ class Answers:
 
     def target(self, name: str, within: Mapping[str, str]) -> answers.TargetAnswer:
         return answers.TargetAnswer.of(self._status(name, within), self._now())
+
+    def cluster(self, name: str, within: Mapping[str, str]) -> ClusterAnswer:
+        """Its nodes, by the cluster's or the target's name, as the last look found them."""
+        for target in (name, *(f"{name}:{system}" for system in System if system is not System.POSTGRES)):
+            found = self._state.statuses.get(target)
+            if found is not None and found.nodes is not None and _labelled(found, within):
+                return ClusterAnswer.model_validate(found.nodes)
+        self._status(name, within)
+        raise NotFound(f"no nodes of {name} are known: no look has asked them yet, or it is a single server")
 
     def plan(self, name: str, digest: str, within: Mapping[str, str]) -> answers.PlanAnswer:
         """The one it stands at when `digest` is empty; a digest's beginning will do."""

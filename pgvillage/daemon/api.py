@@ -107,6 +107,9 @@ class _Api:
     async def _target(self, asked: Asked) -> Answer:
         return await asyncio.to_thread(self._answers.target, asked.name, asked.caller.labels)
 
+    async def _cluster(self, asked: Asked) -> Answer:
+        return await asyncio.to_thread(self._answers.cluster, asked.name, asked.caller.labels)
+
     async def _plan(self, asked: Asked) -> Answer:
         digest = asked.query.get("digest", "")
         return await asyncio.to_thread(self._answers.plan, asked.name, digest, asked.caller.labels)

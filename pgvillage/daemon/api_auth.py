@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from pgvillage.core.errors import SettingsError
 from pgvillage.daemon.actions import Role, Who
 from pgvillage.daemon.limits import Limiter, network_of
 from pgvillage.daemon.origin import LOCAL, host_of, listens_locally
-from pgvillage.settings import Settings
+from pgvillage.settings import SecretSource, Settings
 from pgvillage.settings.api import Scope
 
 _SHORTEST = 20
@@ -71,20 +71,16 @@ class Auth:
     @classmethod
     def of(cls, settings: Settings) -> Auth:
         """Raises SecretError, SettingsError for a token that is too short or there twice."""
-        tokens: dict[bytes, Caller] = {}
+        named = []
         for token in settings.api.tokens:
-            value = read_secret(token.secret, f"API token {token.name!r}").reveal()
-            if len(value) < _SHORTEST:
-                raise SettingsError(f"api.tokens: {token.name!r} has fewer than {_SHORTEST} characters")
             labels = token.targets.labels if token.targets is not None else {}
-            caller = Caller(f"token:{token.name}", frozenset(token.scopes), labels)
-            if tokens.setdefault(_digest(value), caller) is not caller:
-                raise SettingsError(f"api.tokens: {token.name!r} has the same secret as another")
+            named.append((token.secret, Caller(f"token:{token.name}", frozenset(token.scopes), labels)))
+        tokens = token_table("api", named)
         listen, url = host_of(settings.serve.listen), settings.serve.url
         said = settings.api.anonymous_read
         names = _HERE | {listen} | ({urlsplit(url).hostname or listen} if url else set())
         anonymous = listens_locally(settings.serve) if said is None else said
-        return cls(tuple(tokens.items()), anonymous, frozenset(names))
+        return cls(tokens, anonymous, frozenset(names))
 
     def caller(self, authorization: str | None, host: str, address: str) -> Caller:
         """Raises Refused. Nothing is taken from cookies, so no other site's page can act through a browser."""
@@ -111,6 +107,19 @@ class Auth:
             if hmac.compare_digest(digest, asked):
                 found = caller
         return found if scheme.lower() == "bearer" else None
+
+
+def token_table(section: str, named: Iterable[tuple[SecretSource, Caller]]) -> tuple[tuple[bytes, Caller], ...]:
+    """SHA-256 and caller of each. Raises SecretError, SettingsError for a token that is too short or there twice."""
+    tokens: dict[bytes, Caller] = {}
+    for source, caller in named:
+        name = caller.name.removeprefix("token:")
+        value = read_secret(source, f"API token {name!r}").reveal()
+        if len(value) < _SHORTEST:
+            raise SettingsError(f"{section}.tokens: {name!r} has fewer than {_SHORTEST} characters")
+        if tokens.setdefault(_digest(value), caller) is not caller:
+            raise SettingsError(f"{section}.tokens: {name!r} has the same secret as another")
+    return tuple(tokens.items())
 
 
 def _digest(value: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgvillage.report import state_models as models
+from pgvillage.report.cluster_answer import ClusterAnswer
 from pgvillage.settings.api import Scope
 
 PREFIX = "/api/v1"
@@ -43,6 +44,7 @@ _READ = (
     ("/targets", "targets", "Every target as it stands, by name.", models.Targets, _PAGE),
     ("/targets/{name}", "target", "One target as it stands.", models.TargetAnswer, ()),
     ("/targets/{name}/plan", "plan", "A target's plan.", models.PlanAnswer, ("digest",)),
+    ("/clusters/{name}", "cluster", "A cluster's nodes, and what is wrong.", ClusterAnswer, ()),
     ("/plans", "plans", "Plans without their content, the newest first.", models.Plans, _PAGE),
     ("/runs", "runs", "Applies, the newest first.", models.Runs, _PAGE),
     ("/runs/{name}", "run", "One apply, with what it did.", models.RunAnswer, ()),

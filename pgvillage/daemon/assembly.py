@@ -20,6 +20,7 @@ from pgvillage.daemon.dashboard.board import Board, Pulse
 from pgvillage.daemon.dashboard.routes import dashboard_routes
 from pgvillage.daemon.estate_feed import EstateFeed
 from pgvillage.daemon.http import http_app
+from pgvillage.daemon.jobs.part import JobPart
 from pgvillage.daemon.look import Listener
 from pgvillage.daemon.lookups import SharedLookups
 from pgvillage.daemon.loops import Loops
@@ -53,6 +54,7 @@ class Daemon:
         self.memory.failures = self.metrics.state_failed
         self.chat = ChatService(self.state, world.settings, self.metrics)
         self.feed = EstateFeed(lambda: self.world, lambda: self.world.source().head())
+        self.jobs = JobPart(lambda: self.world, self.feed, self.state, self.metrics.registry, replica)
         self.shared = self._shared()
         self.shared.listeners = self._listeners()
         self.metrics.working_by(lambda: self.shared.turns)
@@ -81,7 +83,7 @@ class Daemon:
 
     def _listeners(self) -> Sequence[Listener]:
         """Who hears of looks, in this order: what is noted can be looked up by whoever is told of it."""
-        return [self.metrics, Recorder(self.memory), self.chat]
+        return [self.metrics, Recorder(self.memory), self.chat, self.jobs.service]
 
     def _wake(self, target: str) -> None:
         """From any thread."""
@@ -134,6 +136,7 @@ class Daemon:
         try:
             app = self._app(world.settings)
             self.chat.use(world.settings)
+            self.jobs.use(world.settings)
         except BaseException:
             self.world = before
             raise

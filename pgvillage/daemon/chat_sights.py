@@ -12,6 +12,7 @@ from pgvillage.core.change import Origin
 from pgvillage.core.notice import Notice, Told
 from pgvillage.core.plan import Plan, Status, TargetPlan
 from pgvillage.core.run import Outcome, TargetRun
+from pgvillage.core.topology import Topology
 from pgvillage.daemon.chat_thread import Sight
 from pgvillage.daemon.look import Look
 from pgvillage.report.chat import DriftMessage, drift_message
@@ -50,6 +51,7 @@ def concerns(look: Look, url: str | None) -> Iterator[Concern]:
     yield _unreachable(target, base)
     yield _failed(look.applied, target, base)
     yield _approval(target, base)
+    yield _health(target, base)
 
 
 def owner_of(labels: Mapping[str, str]) -> str:
@@ -69,7 +71,8 @@ def _drift(look: Look, target: TargetPlan, base: Notice) -> Concern:
     undone = _undone(look.applied)
     left = replace(target, changes=tuple(c for c in target.changes if c.digest_part() not in undone))
     message = _message(look.plan, left)
-    known = target.status is Status.PLANNED and not target.unread
+    # While a cluster changes its primary, what is read of it may be half of the old one.
+    known = target.status is Status.PLANNED and not target.unread and not _fails_over(target.topology)
     if undone and look.applied is not None:
         was = _message(look.plan, replace(target, changes=look.applied.done))
         sight = None if left.changes and message.lines else Sight("")
@@ -152,6 +155,27 @@ def _approval(target: TargetPlan, base: Notice) -> Concern:
     )  # fmt: skip
     sight = Sight(key) if target.status is Status.PLANNED else None
     return Concern(f"gate {base.target}", sight, lambda told: _ended(notice, told))
+
+
+def _fails_over(found: Topology | None) -> bool:
+    return found is not None and found.primary is None and not found.standby_cluster
+
+
+def _health(target: TargetPlan, base: Notice) -> Concern:
+    """A failover that is over before the next look is told to nobody; two primaries are, at once."""
+    found = [p for p in target.topology.problems if p.severity == "error"] if target.topology is not None else []
+    what = ",".join(sorted(f"{p.code} {p.node}" for p in found))
+    key = f"{base.target}:health:{short_hash(what)}" if found else ""
+    lines = tuple(show_text(problem.text, 380) for problem in found[:_GATES])
+    notice = replace(
+        base, kind="health", severity="error", key=key or f"{base.target}:healthy", held=key, count=len(found),
+        lines=lines, more=max(len(found) - _GATES, 0),
+        step=f"pgvillage get cluster {base.target.partition(':')[0]} --now",
+    )  # fmt: skip
+    split = any(problem.code == "two-primaries" for problem in found)
+    asked = target.topology is not None or target.status is Status.PLANNED
+    sight = Sight(key, 1 if split or not found else 2) if asked else None
+    return Concern(f"health {base.target}", sight, lambda told: _ended(notice, told))
 
 
 def estate_concern(revision: str, problem: str, url: str | None) -> Concern:

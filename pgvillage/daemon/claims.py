@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from pgvillage.clients.etcd import Compare, Delete, EtcdClient, Operation, Put
+from pgvillage.clients.etcd.tenure import Tenure
 from pgvillage.daemon.replica_keys import CLAIMS, Estate, Keys
 from pgvillage.daemon.share_plan import Moves, View
-from pgvillage.daemon.tenure import Tenure
 
 _AT_ONCE = 16  # transactions under way at a time
 

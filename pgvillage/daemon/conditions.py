@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from pgvillage.core.change import Origin
 from pgvillage.core.plan import Gate, Status, TargetPlan
 from pgvillage.core.run import Outcome, TargetRun
 from pgvillage.core.status import Health, Ready, Suspension, Sync, TargetStatus
+from pgvillage.report.cluster_answer import cluster_document
 from pgvillage.report.words import counted
 
 FRESH_INTERVALS = 3
@@ -59,6 +61,7 @@ def status_of(facts: Facts) -> TargetStatus:
         error=_clipped(_error(facts)),
         next_look=facts.next_look,
         replica=facts.replica,
+        nodes=_nodes(facts),
     )
     if not facts.reached:
         return replace(found, sync=Sync.UNKNOWN)
@@ -83,6 +86,13 @@ def _with_plan(found: TargetStatus, facts: Facts) -> TargetStatus:
         drift_since=(found.drift_since or observed) if drift else None,
         blocked=tuple(dict.fromkeys(gate.rule for gate in _closed(plan))),
     )
+
+
+def _nodes(facts: Facts) -> Mapping[str, Any] | None:
+    """What was asked last stays while a target can't be read; a target that shows its nodes no longer has none."""
+    if facts.plan.topology is not None:
+        return cluster_document(facts.plan.topology, facts.before.nodes)
+    return None if facts.reached else facts.before.nodes
 
 
 def _closed(plan: TargetPlan) -> list[Gate]:
@@ -114,7 +124,8 @@ def _ready(facts: Facts) -> Ready:
 
 def _health(facts: Facts) -> Health:
     if not facts.reached:
-        return Health.DEGRADED if facts.failures >= DEGRADED_AFTER else Health.UNKNOWN
+        ill = facts.plan.topology is not None and not facts.plan.topology.healthy
+        return Health.DEGRADED if ill or facts.failures >= DEGRADED_AFTER else Health.UNKNOWN
     return Health.DEGRADED if any(f.severity == "error" for f in facts.plan.findings) else Health.HEALTHY
 
 
@@ -133,6 +144,8 @@ def _reasons(facts: Facts) -> Iterator[str]:
         yield _clipped(_suspended(facts.suspension))
     if not facts.reached:
         yield _clipped(f"not read ({counted(max(1, facts.failures), 'time')} in a row): {plan.error}")
+        problems = plan.topology.problems if plan.topology is not None else ()
+        yield from _limited(problem.text for problem in problems if problem.severity == "error")
         return
     yield from (_clipped(f"{gate.rule}: {gate.message}") for gate in _closed(plan))
     if error := _error(facts):

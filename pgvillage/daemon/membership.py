@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 
 from pgvillage.clients.etcd import Compare, EtcdClient, Put
+from pgvillage.clients.etcd.tenure import Clock
 from pgvillage.core.errors import LockNotAcquired, SettingsError
 from pgvillage.daemon.replica_keys import Estate, Found, Identity, Keys, estate_value, member_value
 from pgvillage.daemon.share_plan import Member, View
-from pgvillage.daemon.tenure import Clock
 
 _ALONE = 2.0  # seconds that the first replica waits for others that start with it
 

@@ -15,6 +15,7 @@ from pgvillage.core.plan import Plan, Status, TargetPlan
 from pgvillage.core.run import TargetRun
 from pgvillage.core.status import TargetStatus
 from pgvillage.daemon.look import Look
+from pgvillage.daemon.node_metrics import NodeMetrics
 from pgvillage.daemon.turns import Turns
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -29,6 +30,7 @@ class Metrics:
         self._drift_since: dict[str, datetime] = {}
         self._open: dict[str, int] = {}
         self._of_targets()
+        self._nodes = NodeMetrics(self._gauge)
         self._of_the_daemon()
 
     def _of_targets(self) -> None:
@@ -97,7 +99,9 @@ class Metrics:
         """Gauges of these targets are made anew, so that what is gone from a plan is gone here too."""
         for target in plan.targets:
             name = str(target.target)
-            fresh = (self._info, self._drift, self._pending, self._condition)
+            fresh: tuple[Gauge, ...] = (self._info, self._drift, self._pending, self._condition)
+            if target.topology is not None or target.status is Status.PLANNED:
+                fresh += self._nodes.every
             self._forget(name, {entry for entry in self._labels.get(name, set()) if entry[0] in fresh})
             self._planned(name, target)
 
@@ -107,6 +111,8 @@ class Metrics:
         self._at(self._reachable, name).set(int(reached))
         if reached and target.observed_at is not None:
             self._at(self._observed, name).set(target.observed_at.timestamp())
+        for gauge, labels, value in self._nodes.samples(name, target.topology) if target.topology is not None else ():
+            self._at(gauge, *labels).set(value)
         for change in target.changes:
             if change.origin is Origin.DRIFT:
                 self._at(self._drift, name, str(change.risk), str(change.origin)).inc()

@@ -12,13 +12,13 @@ from typing import Self
 import structlog
 
 from pgvillage.clients.etcd import EtcdClient, Events, LeaseGone, Resync
+from pgvillage.clients.etcd.tenure import Tenure, running_clock
 from pgvillage.core.errors import PgVillageError, SettingsError
 from pgvillage.core.fence import Fence
 from pgvillage.daemon.claims import Claims, Counts
 from pgvillage.daemon.membership import Membership, Tempo
 from pgvillage.daemon.replica_keys import CLAIMS, DUTIES, Identity, Keys
 from pgvillage.daemon.share_plan import Member, View, decide
-from pgvillage.daemon.tenure import Tenure, running_clock
 
 log = structlog.get_logger("pgvillage.replicas")
 

@@ -48,7 +48,8 @@ async def _serve(world: RealWorld, shares: Alone | Replicas, settings_file: Path
     listening.add_done_callback(lambda _: stop.set())
     reload = _reload(daemon, server, settings_file)
     _on_signals(stop, reload)
-    tasks = [asyncio.create_task(each) for each in (reload.run(), daemon.chat.run(), daemon.keeping(), _beat(daemon))]
+    parts = (reload.run(), daemon.chat.run(), daemon.keeping(), daemon.jobs.run(), _beat(daemon))
+    tasks = [asyncio.create_task(each) for each in parts]
     log.info("serving", listen=settings.listen, tls=settings.tls is not None, apply=settings.apply)
     notify("READY=1")
     try:

@@ -151,6 +151,9 @@ class TargetLoop:
             planned = await self._planned(commit, consent, fresh=False)
         if run.done or run.outcome in _FAILED:
             await self._tell(commit, planned.plan, suspension, run)
+        if run.moved:
+            self.wake("the primary moved")
+            return True
         return planned.plan.complete and not run.error
 
     async def _seen(self, plan: TargetPlan) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar, cast
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import NO_IMPACT, Change, Impact, Resource, Risk
+from pgvillage.core.ledger import Ledger
 from pgvillage.core.live import Capabilities, Live, Query
 from pgvillage.core.plan import Finding, Snapshot, System, Unread
 from pgvillage.core.secret import Absent, Secret
@@ -85,6 +86,10 @@ class Kind:
     def unread_in(self, database: str, reason: str) -> Iterable[Unread]:
         """What of this kind stays unknown when a database could not be read; nothing for cluster-wide kinds."""
         return ()
+
+    def remembered(self, target: str, ledger: Ledger) -> Mapping[Address, State]:
+        """States that only the ledger knows of: there is nothing else of them to read."""
+        return {}
 
     def resolve(self, desired: Desired, context: Context) -> tuple[Desired, list[Finding]]:
         """Where wishes meet what exists: fill in UNMANAGED fields, add what authority says must not be there."""

@@ -39,6 +39,14 @@ def next_window(changes: Iterable[Change], context: Context) -> str:
     return str(next_opening(windows, context.now) or "none will open")
 
 
+def closed_since(context: Context, now: datetime) -> str:
+    """When the next window begins, in words, of a cluster whose windows are all closed by now; "" while one is open."""
+    windows = covering(context.view.policy.windows, context.view.cluster.metadata.labels)
+    if not windows or any(is_inside(window, now) for window in windows):
+        return ""
+    return str(next_opening(windows, now) or "none will open")
+
+
 def window_gate(changes: Iterable[Change], when: str) -> Gate:
     late = [str(change.address) for change in changes if _needs_window(change)]
     names = ", ".join(late[:3]) + (f" and {len(late) - 3} more" if len(late) > 3 else "")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pgvillage.core.errors import Diagnostic, ManifestError, Position, SettingsError
 from pgvillage.estate.explain_errors import explain, found_text, suggestion
+from pgvillage.estate.job_sql import scripts_of
 from pgvillage.estate.located import Located, Lost, Manifests
 from pgvillage.estate.manifest import KINDS, Document
 from pgvillage.estate.manifest_files import IGNORE_FILE, Unreadable, find_manifests, read_manifest, shown
@@ -53,7 +54,8 @@ def _judged(manifests: Manifests, faults: list[Diagnostic]) -> Manifests:
     if not manifests.files:
         faults.append(Diagnostic("no manifests here", Position(".", 1), severity="warning"))
     values = {name: getattr(manifests, name) for name in manifests.__dataclass_fields__}
-    return Manifests(**{**values, "warnings": tuple(faults)})
+    scripts = scripts_of(manifests.root, manifests.jobs.values())
+    return Manifests(**{**values, "warnings": tuple(faults), "scripts": scripts})
 
 
 def _place(fault: Diagnostic) -> tuple[str, int, int]:

@@ -104,3 +104,5 @@ class Manifests:
     warnings: tuple[Diagnostic, ...] = ()
     root: Path = Path()
     lost: Lost = field(default_factory=Lost)
+    # The SQL files that jobs name, as they were when the manifests were checked.
+    scripts: Mapping[str, str] = field(default_factory=dict)

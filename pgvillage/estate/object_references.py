@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from pgvillage.core.errors import Diagnostic
@@ -13,6 +14,7 @@ from pgvillage.estate.scopes import DatabaseClaim, Scopes
 from pgvillage.estate.source_text import DocPath
 
 Named = tuple[str | None, DocPath]
+_OF_A_STANDBY = re.compile(r"stolon_([0-9a-f]{8})?\Z")
 PUBLIC = "public"  # no role's name can be this: it stands for PUBLIC
 
 
@@ -75,12 +77,12 @@ def secrets_of_database(spec: DatabaseFields, path: DocPath) -> Iterator[tuple[s
 
 
 def slot_faults(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
-    """A logical slot is made inside a database that stays; stolon drops what is named like its own."""
+    """A logical slot is made inside a database that stays; stolon drops foreign ones with its own prefix."""
     for name, cluster in manifests.clusters.items():
         known = scopes.of[name].databases
         stolon = cluster.document.spec.ha.engine == "stolon"
         for index, slot in enumerate(cluster.document.spec.replication_slots):
-            if stolon and slot.name.startswith("stolon_"):
+            if stolon and slot.name.startswith("stolon_") and (slot.plugin or _OF_A_STANDBY.match(slot.name)):
                 message = "slots that begin with stolon_ belong to stolon, which would drop this one"
                 yield cluster.fault(message, "spec", "replicationSlots", index, "name", hint="take another name")
             if slot.database is None or slot.ensure == "absent" or manifests.lost.database(slot.database):

@@ -24,6 +24,7 @@ def check_ownership(manifests: Manifests, scopes: Scopes) -> list[Diagnostic]:
     """Every object that is declared twice, and every circle of memberships."""
     faults = scopes.collisions
     faults.extend(_shared_connections(manifests))
+    faults.extend(_shared_engines(manifests))
     for database in scopes.databases:
         faults.extend(_twice_within(database))
     for cluster in manifests.clusters.values():
@@ -57,6 +58,22 @@ def _shared_connections(manifests: Manifests) -> Iterator[Diagnostic]:
             if other != name:
                 message = f"{with_port(host)} is a host of cluster {other} already, at {position}"
                 yield located.fault(message, *path, hint="two clusters on one server would undo each other's changes")
+
+
+def _shared_engines(manifests: Manifests) -> Iterator[Diagnostic]:
+    """Without hosts in the manifests, two clusters are one when an engine keeps them under one name."""
+    seen: dict[tuple[str, str, str], tuple[str, Position]] = {}
+    for name, located in manifests.clusters.items():
+        ha = located.document.spec.ha
+        if ha.etcd is None:
+            continue
+        scope = ha.cluster or name
+        other, position = seen.setdefault((ha.engine, ha.etcd, scope), (name, located.at("spec", "ha")))
+        if other != name:
+            message = f"{scope} in etcd {ha.etcd} is {ha.engine}'s cluster {other} already, at {position}"
+            yield located.fault(
+                message, "spec", "ha", hint="two clusters on one server would undo each other's changes"
+            )
 
 
 def with_port(host: str) -> str:

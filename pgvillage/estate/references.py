@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pgvillage.core.errors import Diagnostic
+from pgvillage.estate.engine_faults import engine_faults
 from pgvillage.estate.explain_errors import suggestion
+from pgvillage.estate.job_reach import allowed_faults, reach_faults, secrets_of_job
 from pgvillage.estate.job_references import check_job
 from pgvillage.estate.located import Located, Manifests
 from pgvillage.estate.manifest import Group, User
@@ -19,7 +21,7 @@ from pgvillage.estate.rotation import check_rotations
 from pgvillage.estate.scopes import Claim, Scopes
 from pgvillage.estate.source_text import DocPath
 from pgvillage.estate.window_references import window_faults
-from pgvillage.settings import Settings
+from pgvillage.settings import Jobs, Settings
 
 BUILT_IN = ("reader", "writer", "owner")  # profiles that every estate has
 
@@ -33,6 +35,8 @@ class SettingsNames:
     secrets: frozenset[str] | None = frozenset()
     etcd: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
+    patroni: frozenset[str] = frozenset()
+    jobs: Jobs = field(default_factory=Jobs)
 
     @classmethod
     def of(cls, settings: Settings) -> SettingsNames:
@@ -42,6 +46,8 @@ class SettingsNames:
             secrets=None if "*" in settings.secrets else frozenset(settings.secrets),
             etcd=frozenset(settings.etcd),
             channels=frozenset(settings.channels),
+            patroni=frozenset(settings.patroni),
+            jobs=settings.jobs,
         )
 
 
@@ -52,35 +58,35 @@ def check_references(manifests: Manifests, names: SettingsNames | None) -> list[
     """
     scopes = Scopes(manifests)
     faults = check_ownership(manifests, scopes)
-    faults.extend(_engines(manifests))
     faults.extend(_selectors(manifests, scopes))
     faults.extend(_privileges(manifests, scopes))
     faults.extend(check_roles(manifests, scopes))
     faults.extend(slot_faults(manifests, scopes))
+    faults.extend(engine_faults(manifests))
     faults.extend(check_rotations(manifests))
     faults.extend(window_faults(manifests))
     for job in manifests.jobs.values():
         faults.extend(check_job(job, manifests.root))
         if job.document.spec.ensure == "present":
-            databases = [(name, ("spec", "databases", i)) for i, name in enumerate(job.document.spec.databases)]
+            written = enumerate(job.document.spec.databases)
+            databases = [(name, ("spec", "databases", i)) for i, name in written if isinstance(name, str)]
             faults.extend(_unknown_databases(manifests, scopes, job, databases))
+            faults.extend(reach_faults(job, manifests, scopes))
+            if names is not None:
+                faults.extend(allowed_faults(job, scopes, names.jobs))
     if names is not None:
         faults.extend(_settings(manifests, scopes, names))
         faults.extend(_subscriptions(scopes, names))
     return list(dict.fromkeys(faults))  # the logins of a rotation share what is written once
 
 
-def _engines(manifests: Manifests) -> Iterator[Diagnostic]:
-    for cluster in manifests.clusters.values():
-        if cluster.document.spec.ha.engine == "patroni":
-            message = "engine patroni is not built yet: use stolon, or none to leave HA alone"
-            yield cluster.fault(message, "spec", "ha", "engine")
-
-
 def _selectors(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
-    for kind in (manifests.databases, manifests.users, manifests.groups, manifests.jobs):
+    for kind in (manifests.databases, manifests.users, manifests.groups):
         for located in kind.values():
             yield from _selector(manifests, scopes, located, located.document.spec.clusters)
+    for job in manifests.jobs.values():
+        if job.document.spec.ensure == "absent" or job.document.spec.clusters.names is not None:
+            yield from _selector(manifests, scopes, job, job.document.spec.clusters)
     for index, notification in enumerate(manifests.estate.document.spec.notifications if manifests.estate else ()):
         if manifests.estate and notification.labels:
             selector = Selector(labels=notification.labels)
@@ -190,7 +196,13 @@ def _named(
             path: DocPath = ("spec", "connection", "credential")
             yield cluster, "credential", spec.connection.credential, names.credentials, path
         yield cluster, "etcd", spec.ha.etcd, names.etcd, ("spec", "ha", "etcd")
+        yield cluster, "entry of `patroni`", spec.ha.api, names.patroni, ("spec", "ha", "api")
     yield from _named_by_roles(manifests, names)
+    for job in manifests.jobs.values():
+        for secret, place in secrets_of_job(job):
+            yield job, "secret", secret, names.secrets, place
+        for index, alert in enumerate(job.document.spec.alerts):
+            yield job, "channel", alert.channel, names.channels, ("spec", "alerts", index, "channel")
     if manifests.estate:
         for index, notification in enumerate(manifests.estate.document.spec.notifications):
             path = ("spec", "notifications", index, "channel")

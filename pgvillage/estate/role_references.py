@@ -7,6 +7,7 @@ from typing import Any
 
 from pgvillage.core.errors import Diagnostic
 from pgvillage.estate.explain_errors import suggestion
+from pgvillage.estate.job_reach import named_by_job
 from pgvillage.estate.located import Located, Manifests
 from pgvillage.estate.logical_references import logical_roles
 from pgvillage.estate.manifest import Group, User
@@ -29,6 +30,11 @@ def check_roles(manifests: Manifests, scopes: Scopes) -> Iterator[Diagnostic]:
             yield from _check(manifests, scopes, database.claim.located, named, database.clusters)
     for name, cluster in manifests.clusters.items():
         yield from _check(manifests, scopes, cluster, list(roles_of_cluster(cluster)), (name,))
+    for job in manifests.jobs.values():
+        if job.document.spec.ensure == "present":
+            yield from _check(
+                manifests, scopes, job, list(named_by_job(job)), scopes.selected(job.document.spec.clusters)
+            )
     yield from _default_heir(manifests, scopes)
 
 

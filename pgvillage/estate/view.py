@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pgvillage.core.change import Source
@@ -64,6 +64,8 @@ class ClusterView:
     rotations: tuple[Rotation, ...] = ()
     # Look at every kind of object, also where no manifest declares any (for writing manifests of what is there).
     survey: bool = False
+    # The texts of SQL files that jobs name.
+    scripts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cluster(self) -> Cluster:
@@ -129,6 +131,7 @@ def view_cluster(manifests: Manifests, name: str, lookups: Lookups) -> ClusterVi
         people=people,
         findings=people.findings,
         rotations=rotations(written),
+        scripts=manifests.scripts,
     )
 
 

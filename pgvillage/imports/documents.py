@@ -38,7 +38,10 @@ class Made:
 def documents_of(draft: Draft, cluster: str) -> Made:
     """All documents; what would be invalid in them is left out and named."""
     _declare_what_is_named(draft)
-    made = Made({"estate.yaml": [], f"clusters/{cluster}.yaml": [], "groups.yaml": [], "users.yaml": []})
+    clusters = draft.clusters or {cluster: draft.server.hosts}
+    made = Made(
+        {"estate.yaml": [], **{f"clusters/{n}.yaml": [] for n in clusters}, "groups.yaml": [], "users.yaml": []}
+    )
     name_of = document_names()
     for _, role in sorted(draft.roles.items()):
         spec = _role_spec(draft, role)
@@ -48,14 +51,16 @@ def documents_of(draft: Draft, cluster: str) -> Made:
         made.origins[role.kind, name] = role.node
         if _fitted(document, role.node):
             made.files["users.yaml" if role.kind == "User" else "groups.yaml"].append(document)
-    whole = _document("Cluster", cluster, _cluster_spec(draft))
     estate: Document = {"policy": {"correct": "off"}}
     if draft.heir:
         estate = {"defaults": {"heir": draft.heir}, **estate}
     made.files["estate.yaml"].append(_document("Estate", cluster, estate))
-    made.origins["Cluster", cluster] = made.origins["Estate", cluster] = draft.root
-    if _fitted(whole, draft.root):
-        made.files[f"clusters/{cluster}.yaml"].append(whole)
+    made.origins["Estate", cluster] = draft.root
+    for name, hosts in clusters.items():
+        made.origins["Cluster", name] = draft.root
+        whole = _document("Cluster", name, _cluster_spec(draft, hosts))
+        if _fitted(whole, draft.root):
+            made.files[f"clusters/{name}.yaml"].append(whole)
     return made
 
 
@@ -148,13 +153,12 @@ def _has(value: Any, key: Any) -> bool:
     return isinstance(value, list) and isinstance(key, int) and key < len(value)
 
 
-def _cluster_spec(draft: Draft) -> Document:
-    server = draft.server
-    if not server.hosts:
+def _cluster_spec(draft: Draft, hosts: list[str]) -> Document:
+    if not hosts:
         draft.root.note(
             f"the file names no server; the Cluster has {_HOST}", "put the servers' names in, or use --host"
         )
-    spec: Document = {"connection": {"hosts": server.hosts or [_HOST], "credential": "admin"}, **draft.cluster}
+    spec: Document = {"connection": {"hosts": hosts or [_HOST], "credential": "admin"}, **draft.cluster}
     external = _external(draft)
     if external:
         spec["externalRoles"] = external

@@ -53,7 +53,10 @@ class Server:
 
 @dataclass(eq=False)
 class Draft:
-    """The estate of one cluster, and what goes into the settings."""
+    """The estate of one cluster, and what goes into the settings.
+
+    `clusters` are for files about several: the hosts of each by its name, with nothing else in common than the login.
+    """
 
     tool: str
     root: Node
@@ -65,6 +68,8 @@ class Draft:
     heir: str = ""
     secrets: dict[str, Document] = field(default_factory=dict)
     directories: dict[str, Document] = field(default_factory=dict)
+    clusters: dict[str, list[str]] = field(default_factory=dict)
+    settings: dict[str, Document] = field(default_factory=dict)  # whole sections
 
     def role(self, name: str, node: Node) -> RoleDraft:
         """The role of this name, made now if it is new."""

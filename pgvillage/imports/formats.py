@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pgvillage.core.errors import UsageError
-from pgvillage.imports import ldap2pg, pgbedrock, pgfga, terraform
+from pgvillage.imports import ldap2pg, pgbedrock, pgfga, pgroute66, terraform
 from pgvillage.imports.draft import Draft
 from pgvillage.imports.reading import Reading
 from pgvillage.imports.scope import Scope
@@ -21,6 +21,7 @@ class Format:
 # In the order in which they are tried: the most telling shapes first.
 FORMATS: Mapping[str, Format] = {
     "terraform": Format(terraform.fits, terraform.convert),
+    "pgroute66": Format(pgroute66.fits, pgroute66.convert),
     "ldap2pg": Format(ldap2pg.fits, ldap2pg.convert),
     "pgfga": Format(pgfga.fits, pgfga.convert),
     "pgbedrock": Format(pgbedrock.fits, pgbedrock.convert),

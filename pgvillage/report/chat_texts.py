@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
-KINDS = ("drift", "unreachable", "failed", "approval", "estate", "group", "test")
+KINDS = ("drift", "unreachable", "failed", "approval", "health", "estate", "group", "test")
 _TITLE = 150
 _LINE = 400
 _LINES = 40

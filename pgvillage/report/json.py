@@ -12,7 +12,7 @@ from pgvillage.core.change import Action, Change, Source
 from pgvillage.core.plan import Finding, Gate, Plan, Status, TargetId, TargetPlan, Unread, count_actions
 from pgvillage.core.run import Outcome, Run, TargetRun
 from pgvillage.core.state import UNMANAGED, State
-from pgvillage.core.step import PatchStep, Step
+from pgvillage.core.step import PatchStep, SqlStep, Step
 from pgvillage.report.saved import FORMAT_VERSION, SavedPlan, plan_id, read_saved_plan
 
 __all__ = ["SavedPlan", "plan_document", "read_saved_plan", "run_document", "saved_plan"]
@@ -187,7 +187,10 @@ def _plain(value: Any) -> Any:
 
 
 def _step(step: Step) -> Document:
-    body = {"patch": _plain(step.patch)} if isinstance(step, PatchStep) else {"sql": str(step)}
+    if isinstance(step, PatchStep):
+        body = {"patch": _plain(step.patch)}
+    else:
+        body = {"sql" if isinstance(step, SqlStep) else "action": str(step)}
     addresses = sorted(map(str, step.addresses))
     return {"addresses": addresses, "database": step.database, "transactional": step.transactional, **body}
 

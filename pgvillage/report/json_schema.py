@@ -80,6 +80,11 @@ def _step() -> Schema:
         "oneOf": [
             _object("A statement.", **common, sql=_string("SQL; secrets are named, not contained.")),
             _object("A patch.", **common, patch=patch),
+            _object(
+                "What is no statement: of the HA engine, or a row of the ledger.",
+                **common,
+                action=_string("A restart, a switchover, a wait; a job that is taken up."),
+            ),
         ],
     }
 

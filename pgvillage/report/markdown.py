@@ -10,7 +10,7 @@ from itertools import chain
 from pgvillage.core.change import Change
 from pgvillage.core.plan import Finding, Gate, Plan, Status, TargetPlan
 from pgvillage.core.run import Outcome, Run, TargetRun
-from pgvillage.core.step import SqlStep, Step
+from pgvillage.core.step import NoteStep, SqlStep, Step
 from pgvillage.report.words import (
     approval,
     change_line,
@@ -276,6 +276,8 @@ def _sql(steps: Sequence[Step]) -> str:
 
 
 def _place(step: Step) -> str:
+    if isinstance(step, NoteStep):
+        return "in the ledger alone"
     if not isinstance(step, SqlStep):
         return "merge patch to the cluster specification in etcd"
     return "in the maintenance database" if step.database is None else f"in database {show_text(step.database)}"

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 _STYLES = {
     "Ready": "green", "Reconciling": "cyan", "Stalled": "red", "Synced": "green", "Drifted": "yellow",
     "Unknown": "dim", "Healthy": "green", "Degraded": "red", "done": "green", "failed": "red", "error": "red",
-    "warning": "yellow", "blocked by policy": "yellow",
+    "warning": "yellow", "blocked by policy": "yellow", "primary": "bold", "no answer": "red",
 }  # fmt: skip
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
@@ -90,10 +90,18 @@ _TABLES: dict[str, tuple[Sequence[str], Callable[[Row, datetime], Sequence[str]]
 def print_rows(console: Console, what: str, rows: Iterable[Row], now: datetime, *, heading: bool = True) -> None:
     """A table; without rows a line that says so."""
     names, cells_of = _TABLES[what]
-    table = [[show_text(cell, 200) for cell in cells_of(row, now)] for row in rows]
+    table = [cells_of(row, now) for row in rows]
     if not table and heading:
         console.print(Text(f"no {what}", style="dim"))
         return
+    print_table(console, names, table, heading=heading)
+
+
+def print_table(
+    console: Console, names: Sequence[str], lines: Iterable[Sequence[str]], *, heading: bool = True
+) -> None:
+    """As wide as what stands in it; of what is known to be good or bad in its colour."""
+    table = [[show_text(cell, 200) for cell in line] for line in lines]
     widths = [max(len(line[n]) for line in [list(names), *table]) for n in range(len(names))]
     if heading:
         console.print(_line(names, widths, "bold"), soft_wrap=True)

@@ -13,6 +13,7 @@ from rich.text import Text
 from pgvillage.core.change import Action, Change, FieldChange, Origin
 from pgvillage.core.plan import Finding, Gate, Plan, Status, System, TargetPlan
 from pgvillage.core.run import Outcome, Run, TargetRun
+from pgvillage.core.step import NoteStep
 from pgvillage.report.words import (
     approval,
     approved_apply,
@@ -33,7 +34,7 @@ _USUAL: dict[str, dict[str, Any]] = {
     "role": {"login": False},
     "membership": {"admin": False, "inherit": True, "set": True},
 }
-_SYSTEMS = {System.POSTGRES: "PostgreSQL", System.STOLON: "stolon in etcd"}
+_SYSTEMS = {System.POSTGRES: "PostgreSQL", System.STOLON: "stolon in etcd", System.PATRONI: "Patroni"}
 
 
 def print_plan(console: Console, plan: Plan, *, sql: bool = False, heading: str = "Plan") -> None:
@@ -69,8 +70,9 @@ def _print_target(console: Console, plan: TargetPlan, *, sql: bool) -> None:
         console.print(Text("  SQL" if plan.target.system is System.POSTGRES else "  patch", style="dim"))
         for step in plan.steps:
             place = f"[{show_text(step.database, 63)}] " if step.database else ""
+            end = "" if isinstance(step, NoteStep) else ";"
             once = "" if step.transactional else "  -- not in a transaction"
-            console.print(Text(f"    {place}{safe_sql(str(step))};{once}"), soft_wrap=True)
+            console.print(Text(f"    {place}{safe_sql(str(step))}{end}{once}"), soft_wrap=True)
     for gate in plan.gates:
         console.print(_gate_line(gate), soft_wrap=True)
         if not gate.open and gate.approvable:

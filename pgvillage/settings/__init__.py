@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,8 @@ from pgvillage.settings.common import (
 from pgvillage.settings.dashboard import DashboardSettings
 from pgvillage.settings.directory import Directory, Domain, LdapBind, MemberAttribute, address_and_port
 from pgvillage.settings.forge import CommentKind, Forge, ForgeKind, Hook, Signatures
+from pgvillage.settings.jobs import Jobs
+from pgvillage.settings.routing import Routing
 from pgvillage.settings.serve import Replicas, Retention, Serve
 
 __all__ = [
@@ -51,15 +54,18 @@ __all__ = [
     "ForgeKind",
     "Generate",
     "Hook",
+    "Jobs",
     "LdapBind",
     "LimitCeiling",
     "MemberAttribute",
     "Mention",
     "Name",
+    "PatroniApi",
     "PlainSource",
     "Replicas",
     "Repository",
     "Retention",
+    "Routing",
     "SecretSource",
     "Section",
     "Serve",
@@ -129,6 +135,31 @@ class Etcd(Section):
     password: SecretSource | None = None
     timeout: float = Field(5, gt=0, le=300, description="Seconds for each request.")
     prefix: str = Field("stolon/cluster", description="Where stolon keeps its clusters.")
+    patroni_prefix: str = Field(
+        "service", alias="patroniPrefix", description="Where Patroni keeps its clusters: its `namespace`."
+    )
+
+
+class PatroniApi(Section):
+    """How to log in to the REST API of Patroni's members that match `hosts`, and to no others."""
+
+    hosts: list[str] = Field(
+        min_length=1, description="Patterns of host:port that this may be sent to, for example `pg*.prod.example:8008`."
+    )
+    user: str | None = None
+    password: SecretSource | None = None
+    tls: TlsFiles = TlsFiles()
+    members: list[str] = Field(
+        default_factory=list,
+        description="URLs of members, for clusters that name no etcd; with etcd they are found there.",
+    )
+    timeout: float = Field(10, gt=0, le=300, description="Seconds for each request.")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> PatroniApi:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("name both user and password, or neither")
+        return self
 
 
 class LimitCeiling(Section):
@@ -153,6 +184,12 @@ class Timeouts(Section):
     statement: float = Field(300, gt=0, le=86_400)
     lock: float = Field(10, gt=0, le=3600, description="Waiting for a lock of a database object.")
     writer: float = Field(30, ge=0, le=3600, description="Waiting for another applier of the same target.")
+    failover: float = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Waiting for the new primary when the old one was lost in the middle of an apply.",
+    )
     stale_writer: float = Field(
         60, alias="staleWriter", gt=1, le=3600, description="A silent applier's sessions are ended after this."
     )
@@ -170,6 +207,9 @@ class Settings(Section):
     sops: Sops | None = None
     directories: dict[Name, Directory] = Field(default_factory=dict)
     etcd: dict[Name, Etcd] = Field(default_factory=dict)
+    patroni: dict[Name, PatroniApi] = Field(
+        default_factory=dict, description="Logins to the REST API of Patroni's members, that clusters name as `ha.api`."
+    )
     channels: dict[Name, Channel] = Field(default_factory=dict)
     webhooks: dict[Name, Hook] = Field(
         default_factory=dict, description="Pushes that make the daemon look at the repository at once."
@@ -180,8 +220,19 @@ class Settings(Section):
     parallel: int = Field(8, ge=1, le=256, description="Targets read or written at a time.")
     state: Path | None = Field(None, description="Folder for the repository's cache and the daemon's memory.")
     serve: Serve = Serve()
+    jobs: Jobs = Jobs()
     api: Api = Api()
     dashboard: DashboardSettings = DashboardSettings()
+    routing: Routing = Routing()
+
+    @model_validator(mode="after")
+    def _known_credentials(self) -> Settings:
+        for pattern, name in self.jobs.credentials.items():
+            if name not in self.credentials:
+                near = difflib.get_close_matches(name, self.credentials, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"jobs.credentials.{pattern}: there is no credential {name!r}{hint}")
+        return self
 
     @model_validator(mode="after")
     def _bind_sources(self) -> Settings:

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pgvillage.settings.common import ClientCertificate, Name, SecretSource, Section
 
 
-def _network(text: str) -> str:
+def network(text: str) -> str:
+    """An address or a network in its usual spelling. Raises ValueError."""
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
@@ -42,7 +43,7 @@ class Serve(Section):
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")] | None = Field(
         None, description="Where people reach the dashboard; links in chat and merge requests begin with it."
     )
-    trusted_proxies: list[Annotated[str, AfterValidator(_network)]] = Field(
+    trusted_proxies: list[Annotated[str, AfterValidator(network)]] = Field(
         default_factory=list,
         alias="trustedProxies",
         description="Networks of proxies whose X-Forwarded-For is believed; it is ignored from everybody else.",

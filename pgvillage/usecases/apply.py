@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Change
-from pgvillage.core.errors import LockNotAcquired, PgVillageError, StalePlan
+from pgvillage.core.errors import LockNotAcquired, PgVillageError, PrimaryMoved, ReadError, StalePlan
 from pgvillage.core.fence import NO_FENCE, Fence
 from pgvillage.core.plan import Status, TargetId, TargetPlan
 from pgvillage.core.rotation import LoginsSeen
 from pgvillage.core.run import Outcome, Run, TargetRun
-from pgvillage.core.step import Step
+from pgvillage.core.step import RestartStep, Step, SwitchoverStep
 from pgvillage.engine.planner import ledger_update
+from pgvillage.engine.policy import is_approved
+from pgvillage.engine.standing_still import closed_since
 from pgvillage.estate.view import ClusterView
+from pgvillage.usecases.follow import MOST_TIMES, compared, may_move, new_primary, unknown
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.plan import Consent, Planned, plan_observed
 from pgvillage.usecases.rotation import logins_seen, promote_logins
@@ -24,6 +27,7 @@ from pgvillage.usecases.world import World, Writer
 
 Progress = Callable[[TargetId, int, int], None]
 FenceOf = Callable[[str], Fence | None]
+_NOT_AGAIN = "a saved plan was made for what was there and is not planned again: make a new one"
 
 
 def _at_a_terminal(target: str) -> Fence:
@@ -84,7 +88,7 @@ async def _apply_target(world: World, planned: Planned, plan: TargetPlan, terms:
         return replace(settled, logins=logins_seen(planned.observations.get(plan.target)))
     work = _Work(world, planned, plan, terms)
     try:
-        return await work.run()
+        return await work.to_the_end()
     except LockNotAcquired as error:
         return work.ended(Outcome.LOCKED, str(error))
     except StalePlan as error:
@@ -122,7 +126,51 @@ class _Work:
         self._done: list[Change] = []
         self._statements = 0
         self._notes: list[str] = []
+        self._stopped = ""
         self._logins = LoginsSeen()
+        self._under_way: list[Change] = []  # what the batch that runs now would finish
+        self._moves = 0
+
+    async def to_the_end(self) -> TargetRun:
+        """Follows a primary that moves; a saved plan ends there instead, as it was made for what was."""
+        view = self._planned.observations[self._plan.target].context.view
+        while True:
+            try:
+                return await self.run()
+            except (PrimaryMoved, ReadError) as error:
+                if not may_move(self._plan.target, view):
+                    again = "; run again, it goes on from what is there" if isinstance(error, PrimaryMoved) else ""
+                    return self.ended(Outcome.FAILED, f"{error}{again}")
+                ended = await self._follow(view, error)
+                if ended is not None:
+                    return ended
+
+    async def _follow(self, view: ClusterView, error: PrimaryMoved | ReadError) -> TargetRun | None:
+        """How it ends, or None with a new plan for the rest."""
+        uncertain = self._under_way if isinstance(error, PrimaryMoved) and error.uncertain else []
+        saved = self._terms.saved is not None
+        if saved and not uncertain:
+            return self._ended_by_move(f"{error}; {_NOT_AGAIN}")
+        try:
+            seen = await new_primary(self._world, self._plan.target, view)
+        except ReadError as nobody:
+            self._notes += unknown(uncertain)
+            return self._ended_by_move(f"{error}; {nobody}")
+        self._logins = logins_seen(seen)
+        fresh = plan_observed(self._world, seen, self._planned.estate, self._consent)
+        self._done, notes = compared(self._done, uncertain, fresh)
+        self._notes += notes
+        self._moves += 1
+        if saved or self._moves > MOST_TIMES:
+            why = _NOT_AGAIN if saved else f"planned again {MOST_TIMES} times already: run again"
+            return self._ended_by_move(f"{error}; {why}")
+        again = f"planned again on the primary that is there now ({self._moves} of at most {MOST_TIMES} times)"
+        self._notes.append(f"{error}; {len(self._done)} changes were done until then; {again}")
+        self._plan, self._planned.observations[self._plan.target] = fresh, seen
+        return None
+
+    def _ended_by_move(self, error: str) -> TargetRun:
+        return replace(self.ended(Outcome.FAILED, error), moved=True)
 
     async def run(self) -> TargetRun:
         # Taken and not kept: of a large target one observation is in memory at a time, and there are three.
@@ -130,12 +178,15 @@ class _Work:
         view = planned_on.context.view
         writing = self._world.writer(self._plan.target, view, planned_on.reading, self._fence())
         del planned_on
+        self._under_way = []
         async with writing as writer:
-            self._notes = writer.notes  # what the writer has to say on the way is part of the report
+            # what the writer has to say on the way is part of the report
+            writer.notes[:] = [*self._notes, *(note for note in writer.notes if note not in self._notes)]
+            self._notes = writer.notes
             if writer.ledger_problem and not self._is_known(writer.ledger_problem):
                 self._notes.append(writer.ledger_problem)
             if not await self._replan_and_execute(writer, view):
-                return self.ended(Outcome.BLOCKED)
+                return self.ended(Outcome.BLOCKED, self._stopped)
             return await self._verify(view)
 
     def _fence(self) -> Fence:
@@ -155,7 +206,8 @@ class _Work:
         seen = await self._again(view)
         if self._plan.blocked:
             return False
-        await self._execute(writer, seen)
+        if not await self._execute(writer, seen):
+            return False
         rest = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision)
         if rest.rows:
             await writer.run([], rest)
@@ -177,7 +229,8 @@ class _Work:
         self._plan = fresh
         return seen
 
-    async def _execute(self, writer: Writer, seen: Observation) -> None:
+    async def _execute(self, writer: Writer, seen: Observation) -> bool:
+        """False when the window closed in the middle: what is done is recorded, and the rest is left for the next."""
         steps = self._plan.steps
         self._left_steps = Counter(address for step in steps for address in step.addresses)
         changes = {change.address: change for change in self._plan.applied_changes}
@@ -185,14 +238,30 @@ class _Work:
         present = seen.context.capabilities.databases if seen.context.capabilities else {}
         await writer.reach(sorted({s.database for s in steps if s.database is not None} & set(present)))
         for batch in batches(steps):
+            if self._stop_before(batch, steps[self._statements :], seen):
+                return False
             finished = self._finish(batch)
             update = ledger_update(seen.desired, seen.context, self._plan.changes, self._revision, finished)
             self._fence()
+            self._under_way = [changes[address] for address in sorted(finished) if address in changes]
             await writer.run(batch, update)
             self._statements += len(batch)
-            self._done += [changes[address] for address in sorted(finished) if address in changes]
+            self._done += self._under_way
+            self._under_way = []
             if self._progress:
                 self._progress(self._plan.target, self._statements, len(steps))
+        return True
+
+    def _stop_before(self, batch: Sequence[Step], left: Sequence[Step], seen: Observation) -> bool:
+        """A restart may take minutes, and a plan has several: each begins inside of a window, or with an approval."""
+        if not any(isinstance(step, RestartStep | SwitchoverStep) for step in batch):
+            return False
+        when = closed_since(seen.context, self._world.now())
+        if not when or is_approved(self._plan.digest, self._consent.approvals):
+            return False
+        later = "; ".join(str(step) for step in left)
+        self._stopped = f"{self._plan.target}: its window has closed; the next one begins {when}. Left: {later}"
+        return True
 
     def _finish(self, batch: Sequence[Step]) -> set[Address]:
         """The addresses that need nothing more once this batch is done."""

@@ -19,6 +19,7 @@ from pgvillage.settings import SecretSource
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
 from pgvillage.usecases.world import World
 
+_ENGINES = {System.STOLON: ("stolon", "stolon"), System.PATRONI: ("patroni", "Patroni")}
 _SKEW = 5.0  # seconds that clocks may differ
 _CLOCK = Query("clock", "SELECT EXTRACT(epoch FROM pg_catalog.clock_timestamp())::float8")
 
@@ -133,10 +134,10 @@ async def _target(world: World, target: TargetId, view: ClusterView) -> list[Che
 async def _read(world: World, target: TargetId, view: ClusterView) -> list[Check]:
     before = world.now()
     reading = await world.read(target, view, lambda _: [_CLOCK])
-    if target.system is System.STOLON:
-        parsed = kinds(System.STOLON)["stolon"].parse(reading.live)
-        count = len(parsed.findings)
-        return [Check(str(target), True, f"stolon's cluster found{f', {count} findings' if count else ''}")]
+    if target.system in _ENGINES:
+        name, words = _ENGINES[target.system]
+        count = len(kinds(target.system)[name].parse(reading.live).findings)
+        return [Check(str(target), True, f"{words}'s cluster found{f', {count} findings' if count else ''}")]
     can = reading.capabilities
     assert can is not None
     clock = _clock(target, reading.live.rows["clock"][0][0], before, world.now())

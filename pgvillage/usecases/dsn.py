@@ -1,15 +1,17 @@
-"""Where clients find a cluster: from its manifest and the settings, without asking the cluster."""
+"""Where clients find a cluster: by manifest and settings, and by etcd where the manifest leaves hosts out."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pgvillage.core.client_target import ClientTarget, ClientTls, Role
 from pgvillage.core.errors import UsageError
 from pgvillage.estate.loader import Manifests
 from pgvillage.estate.manifest import Cluster
+from pgvillage.estate.manifest.cluster import Connect, HaProxy, Vip
 from pgvillage.settings import SSL_MODES, Settings
 from pgvillage.usecases.world import World
 
@@ -37,15 +39,24 @@ class Found:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    hosts: tuple[tuple[str, int], ...]
+    through: str = ""
+    warnings: tuple[str, ...] = ()
+
+
 async def client_target(world: World, cluster: str, wishes: Wishes, revision: str | None = None) -> Found:
-    """Raises SourceError, ManifestError, and UsageError for a cluster that is not there, with the nearest name."""
+    """Raises SourceError, ManifestError, UsageError for a cluster that is not there, with the nearest name, and
+    ReadError where only etcd could name the hosts and can't be asked.
+    """
     checkout = await asyncio.to_thread(world.checkout, revision)
     manifests = world.manifests(checkout)
     document = _cluster(manifests, cluster)
-    hosts, through, warnings = _hosts(document, wishes)
+    way = await _way(world, document, wishes)
     database = wishes.database or _database(document)
     tls = _tls(document, world.settings, wishes.tls)
-    return Found(ClientTarget(cluster, hosts, wishes.role, database, wishes.user, tls), through, warnings)
+    return Found(ClientTarget(cluster, way.hosts, wishes.role, database, wishes.user, tls), way.through, way.warnings)
 
 
 def _cluster(manifests: Manifests, name: str) -> Cluster:
@@ -58,18 +69,49 @@ def _cluster(manifests: Manifests, name: str) -> Cluster:
     )
 
 
-def _hosts(cluster: Cluster, wishes: Wishes) -> tuple[tuple[tuple[str, int], ...], str, tuple[str, ...]]:
-    spec = cluster.spec
-    texts = spec.connection.hosts if spec.connection else [node.address for node in spec.nodes or ()]
-    hosts = tuple(map(_host_port, texts))
-    vip = spec.connect.vip if spec.connect else None
-    if vip is None or wishes.direct:
-        return hosts, "", ()
-    address = vip.address.partition("/")[0]
-    if wishes.role is Role.PRIMARY:
-        return (_host_port(f"[{address}]" if address.count(":") > 1 else address),), f"{vip.via} at {vip.address}", ()
-    warning = f"the address {address} ({vip.via}) leads to the primary: for role {wishes.role} the nodes are named"
-    return hosts, "", (warning,)
+async def _way(world: World, cluster: Cluster, wishes: Wishes) -> _Way:
+    """By the address in front of the cluster where there is one for this role, else its nodes."""
+    connect = None if wishes.direct else cluster.spec.connect
+    vip = connect.vip if connect else None
+    if connect is not None and connect.haproxy is not None and vip is not None:
+        ports, address = connect.haproxy, _bare(vip)
+        through = f"HAProxy at {vip.address.partition('/')[0]}"
+        return _Way(tuple((address, port) for port in _ports(ports, wishes.role)), through)
+    if vip is not None and wishes.role is Role.PRIMARY:
+        return _Way(((_bare(vip), DEFAULT_PORT),), f"{vip.via} at {vip.address}")
+    if connect is not None and connect.proxy and wishes.role is Role.PRIMARY:
+        return _Way(tuple(map(_host_port, connect.proxy)), "stolon-proxy")
+    nodes = tuple(map(_host_port, await _nodes(world, cluster)))
+    return _Way(nodes, "", tuple(_passed_by(connect, wishes.role)) if connect else ())
+
+
+async def _nodes(world: World, cluster: Cluster) -> Sequence[str]:
+    connection = cluster.spec.connection
+    if connection is None:
+        return [node.address for node in cluster.spec.nodes or ()]
+    return connection.hosts or await world.engine_hosts(cluster.metadata.name, cluster)
+
+
+def _passed_by(connect: Connect, role: Role) -> Iterator[str]:
+    """What stands in the manifest and does not lead where this role wants to go."""
+    named = f"for role {role} the nodes are named"
+    if connect.vip is not None:
+        yield f"the address {connect.vip.address.partition('/')[0]} ({connect.vip.via}) leads to the primary: {named}"
+    elif connect.haproxy is not None:
+        yield f"connect.haproxy has ports and no address (connect.vip): {named}"
+    if connect.proxy and connect.vip is None:
+        yield f"stolon-proxy leads to the primary: {named}"
+
+
+def _ports(haproxy: HaProxy, role: Role) -> tuple[int, ...]:
+    """Whoever prefers a standby finds the primary behind the second one when no standby is left."""
+    if role is Role.PRIMARY:
+        return (haproxy.port,)
+    return (haproxy.standby_port,) if role is Role.STANDBY else (haproxy.standby_port, haproxy.port)
+
+
+def _bare(vip: Vip) -> str:
+    return vip.address.partition("/")[0]
 
 
 def _host_port(text: str) -> tuple[str, int]:

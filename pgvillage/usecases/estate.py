@@ -80,8 +80,8 @@ def select_targets(manifests: Manifests, scope: Scope) -> tuple[TargetId, ...]:
         if spec.connection is None:
             continue
         known.append(TargetId(name))
-        if spec.ha.engine == "stolon":
-            known.append(TargetId(name, System.STOLON))
+        if spec.ha.engine != "none":
+            known.append(TargetId(name, System(spec.ha.engine)))
     names = {str(t) for t in known} | {t.cluster for t in known}
     for word in (*scope.targets, *scope.exclude):
         if word not in names:
@@ -102,11 +102,7 @@ def _in_scope(target: TargetId, manifests: Manifests, scope: Scope) -> bool:
 def not_acted_on(view: ClusterView) -> Iterable[str]:
     """What manifests ask for and this version does not do yet: said, never silently dropped."""
     spec = view.cluster.spec
-    if spec.postgres.hba is not None and spec.ha.engine != "none":
-        yield "postgres.hba"
     if spec.backup is not None:
         yield "backup"
     if spec.connect is not None:
         yield "connect"
-    if view.jobs:
-        yield f"jobs ({', '.join(sorted(j.document.metadata.name for j in view.jobs))})"

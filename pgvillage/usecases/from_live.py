@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from pgvillage.core.guc import Guc
 from pgvillage.core.state import State
 from pgvillage.estate.document_names import document_names
 from pgvillage.estate.manifest.user import UserSpec
 from pgvillage.estate.view import BUILT_IN_PROFILES
 from pgvillage.resources.postgres.default_privilege import DefaultPrivilegeState
-from pgvillage.resources.postgres.guc import Guc
 from pgvillage.resources.postgres.membership import MembershipState
 from pgvillage.resources.postgres.parameter import ParameterState
 from pgvillage.resources.postgres.privilege_inventory import PrivilegeState

@@ -130,5 +130,5 @@ def _connection(draft: Draft) -> Connection:
 
 
 def _settings(draft: Draft) -> dict[str, Any]:
-    found = {"secrets": draft.secrets, "directories": draft.directories}
+    found = {"secrets": draft.secrets, "directories": draft.directories, **draft.settings}
     return {key: value for key, value in found.items() if value}

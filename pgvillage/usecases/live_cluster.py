@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pgvillage.core.guc import Guc
 from pgvillage.core.plan import Snapshot
 from pgvillage.core.state import State
 from pgvillage.resources.postgres.database import DatabaseState
 from pgvillage.resources.postgres.extension import ExtensionState
-from pgvillage.resources.postgres.guc import Guc
 from pgvillage.resources.postgres.ownership import Owners
 from pgvillage.resources.postgres.privilege_inventory import Inventory
 from pgvillage.resources.postgres.role import RoleState

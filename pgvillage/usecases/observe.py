@@ -18,6 +18,7 @@ from pgvillage.engine.policy import expired_rules
 from pgvillage.estate.view import ClusterView
 from pgvillage.resources import kinds
 from pgvillage.usecases.estate import not_acted_on
+from pgvillage.usecases.nodes import node_findings
 from pgvillage.usecases.rotation import waiting
 from pgvillage.usecases.world import Reading, World
 
@@ -61,6 +62,8 @@ async def observe(world: World, target: TargetId, view: ClusterView) -> Observat
     findings += _forgotten(found, desired, snapshot)
     findings += waiting(context, secrets.in_use)
     findings += _findings(view, target, snapshot, reading.capabilities)
+    findings += [Finding("warning", note) for note in reading.notes]
+    findings += node_findings(reading.live.topology)
     context = replace(context, snapshot=_with_findings(snapshot, findings))
     return Observation(target, found, desired, context, reading, secrets.in_use)
 
@@ -94,6 +97,7 @@ def _snapshot(world: World, found: Kinds, view: ClusterView, reading: Reading) -
         except ValueError as error:
             raise PgVillageError(f"{view.name}: {name} can't be read: {error}") from error
         live.update(parsed.states)
+        live.update(kind.remembered(reading.live.target, reading.ledger))
         unread += parsed.unread
         findings += parsed.findings
         inventory[name] = parsed.inventory

@@ -42,7 +42,7 @@ def _of_target(target: TargetPlan) -> int:
         return 6
     if any(gate.blocking and not gate.open and gate.rule != "suspended" for gate in target.gates):
         return 4
-    return 6 if target.unread or any(f.severity == "error" for f in target.findings) else 0
+    return 6 if target.unread or any(f.severity == "error" and not f.health for f in target.findings) else 0
 
 
 def exit_of_drift(plan: Plan) -> int:

@@ -12,6 +12,7 @@ from pgvillage.engine.planner import ledger_update, plan_target
 from pgvillage.engine.policy import open_gates, rules_in_force
 from pgvillage.settings import CorrectMode
 from pgvillage.usecases.estate import LoadedEstate, Scope, load_estate
+from pgvillage.usecases.nodes import nodes_all_the_same
 from pgvillage.usecases.observe import Observation, observe
 from pgvillage.usecases.reach import reached
 from pgvillage.usecases.world import World
@@ -54,7 +55,8 @@ async def plan_estate(
         async with limit:
             seen = await reached(world, target, observe(world, target, estate.views[target.cluster]))
             if isinstance(seen, PgVillageError):
-                return TargetPlan(target, Status.UNREACHABLE, error=str(seen), observed_at=world.now())
+                nodes = await nodes_all_the_same(world, target, estate.views[target.cluster])
+                return TargetPlan(target, Status.UNREACHABLE, error=str(seen), observed_at=world.now(), topology=nodes)
             observations[target] = seen
             return plan_observed(world, seen, estate, consent)
 
@@ -80,7 +82,7 @@ def plan_observed(world: World, seen: Observation, estate: LoadedEstate, consent
     opened = open_gates(gates, plan.digest, consent.approvals)
     opened = tuple(replace(g, open=g.open or (g.rule == "revision" and _known(seen, consent))) for g in opened)
     rest = ledger_update(seen.desired, seen.context, plan.changes, estate.checkout.revision)
-    return plan.with_gates(opened, bookkeeping=bool(rest.rows))
+    return replace(plan, topology=seen.reading.live.topology).with_gates(opened, bookkeeping=bool(rest.rows))
 
 
 def _known(seen: Observation, consent: Consent) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -10,7 +11,7 @@ from pgvillage.clients.etcd.codec import KeyValue, after, encoded, integer, key_
 from pgvillage.clients.etcd.faults import LeaseGone
 from pgvillage.clients.etcd.gateway import Gateway
 from pgvillage.clients.etcd.health import EtcdHealth, EtcdStatus, look, status_of
-from pgvillage.clients.etcd.txn import Compare, Operation, Put, TxnAnswer, txn_answer, txn_body
+from pgvillage.clients.etcd.txn import Compare, Operation, Put, Range, TxnAnswer, txn_answer, txn_body
 from pgvillage.clients.etcd.watch import Watch, WatchAnswer
 from pgvillage.core.errors import ReadError
 from pgvillage.settings import Etcd
@@ -131,6 +132,15 @@ class EtcdClient:
     async def health(self) -> EtcdHealth:
         """What every endpoint says of itself, and what the cluster says of its members. Never raises ReadError."""
         return await look(self._gateway)
+
+    async def read_together(self, keys: Sequence[Range]) -> list[list[KeyValue]]:
+        """What stands in all of these at one revision, in their order.
+
+        No transaction: a full etcd refuses these, also such as only read.
+        """
+        found, revision = await self._range(keys[0].span())
+        rest = [self._range(each.span() | {"revision": str(revision)}) for each in keys[1:]]
+        return [found, *(entries for entries, _ in await asyncio.gather(*rest))]
 
     async def _range(self, body: Mapping[str, object]) -> tuple[list[KeyValue], int]:
         answer = await self._gateway.call("kv/range", body, writes=False)

@@ -58,8 +58,11 @@ class Range:
     key: str
     prefix: bool = False
 
+    def span(self) -> dict[str, object]:
+        return _span(self.key, prefix=self.prefix)
+
     def body(self) -> dict[str, object]:
-        return {"requestRange": _span(self.key, prefix=self.prefix)}
+        return {"requestRange": self.span()}
 
 
 Operation = Put | Delete | Range

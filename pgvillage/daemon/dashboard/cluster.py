@@ -17,6 +17,7 @@ from pgvillage.daemon.dashboard.conditions import judge
 from pgvillage.daemon.dashboard.guard import Form
 from pgvillage.daemon.dashboard.render import path_part, shown
 from pgvillage.daemon.dashboard.visitors import Visitor
+from pgvillage.report.cluster_answer import ClusterAnswer
 
 _CHANGES = 100
 _HISTORY = 20
@@ -37,7 +38,7 @@ async def cluster(board: Board, request: Request, visitor: Visitor) -> Response:
     return await shown(
         board, request, visitor, "cluster.html",
         status=status, verdict=judge(status, board.now()), plan=plan, plans=plans, runs=runs, events=happened,
-        changes=_changes(plan.document if plan else {}), most=_CHANGES,
+        changes=_changes(plan.document if plan else {}), most=_CHANGES, nodes=_nodes(status),
     )  # fmt: skip
 
 
@@ -51,6 +52,10 @@ async def status_of(board: Board, target: str) -> TargetStatus:
     if found is None:
         raise HTTPException(404, f"There is no target {target[:100]!r}; it may have left the estate.")
     return found
+
+
+def _nodes(status: TargetStatus) -> ClusterAnswer | None:
+    return ClusterAnswer.model_validate(status.nodes) if status.nodes is not None else None
 
 
 def _changes(document: object) -> list[object]:

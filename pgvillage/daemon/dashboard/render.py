@@ -20,6 +20,7 @@ from pgvillage.daemon.dashboard.board import Board
 from pgvillage.daemon.dashboard.conditions import WORDS
 from pgvillage.daemon.dashboard.visitors import Visitor
 from pgvillage.report.words import show_text, visible
+from pgvillage.topology import limits
 
 _TYPES = {
     ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
@@ -59,6 +60,7 @@ def _environment() -> Environment:
         loader=PackageLoader("pgvillage.daemon.dashboard"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    made.filters |= {"size": limits.size, "seconds": limits.seconds}
     made.filters |= {"age": age, "exact": exact, "path": path_part, "clean": show_text, "visible": visible}
     made.filters["ticked"] = ticked
     made.globals |= {"static": f"/static/{static_version()}", "version": __version__, "words": WORDS}

@@ -11,7 +11,6 @@ from pgvillage.estate.manifest.common import (
     DocumentName,
     Metadata,
     ObjectName,
-    OnlyFalse,
     Part,
     Scalar,
     exactly_one,
@@ -19,6 +18,7 @@ from pgvillage.estate.manifest.common import (
     lacking,
 )
 from pgvillage.estate.manifest.database import InlineDatabase
+from pgvillage.estate.manifest.ha import HighAvailability
 from pgvillage.estate.manifest.storage import ReplicationSlotSpec, TablespaceSpec
 from pgvillage.settings import CorrectMode, SslMode
 
@@ -27,11 +27,6 @@ HostPort = Annotated[
     StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|/[^:\x00]{1,90})(:[0-9]{1,5})?$"),
     Field(description="HOST:PORT, [IPv6]:PORT, or a socket's folder from `/` on."),
 ]  # fmt: skip
-GoDuration = Annotated[
-    str,
-    StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"),
-    Field(description="A Go duration: 10s, 1m30s, 500ms."),
-]
 Cron = Annotated[
     str,
     StringConstraints(pattern=r"^(@[a-z]+|\S+(\s+\S+){4,5})$"),
@@ -44,9 +39,21 @@ ParameterName = Annotated[
 ]
 
 
+Interface = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,15}$"),
+    Field(description="A network interface: letters, digits, `.`, `_` and `-`; at most 15."),
+]
+WebAddress = Annotated[
+    str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$"), Field(description="http(s)://HOST:PORT.")
+]
+
+
 class Connection(Part):
     hosts: list[HostPort] = Field(
-        min_length=1, description="HOST:PORT; the primary among them is found, never declared."
+        default_factory=list,
+        description="HOST:PORT; the primary among them is found, never declared. With an HA engine they may be left "
+        "out: they are then those that the engine keeps in etcd.",
     )
     credential: str = Field(description="A credential of the settings.")
     sslmode: SslMode | None = Field(None, description="At least what the credential asks for.")
@@ -55,62 +62,6 @@ class Connection(Part):
 class Node(Part):
     name: DocumentName
     address: str
-
-
-class Synchronous(Part):
-    min: int = Field(1, ge=1, le=64)
-    max: int = Field(1, ge=1, le=64)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Synchronous:
-        if self.min > self.max:
-            raise ValueError(f"min ({self.min}) is larger than max ({self.max})")
-        return self
-
-
-class Timings(Part):
-    """stolon's intervals, as Go durations."""
-
-    sleep_interval: GoDuration | None = None
-    request_timeout: GoDuration | None = None
-    convergence_timeout: GoDuration | None = None
-    init_timeout: GoDuration | None = None
-    sync_timeout: GoDuration | None = None
-    db_wait_ready_timeout: GoDuration | None = None
-    fail_interval: GoDuration | None = None
-    dead_keeper_removal_interval: GoDuration | None = None
-    proxy_check_interval: GoDuration | None = None
-    proxy_timeout: GoDuration | None = None
-
-
-class HighAvailability(Part):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "if": {"properties": {"engine": {"const": "none"}}},
-            "then": lacking("etcd", "cluster", "synchronous", "timings"),
-        }
-    )
-
-    engine: Literal["none", "stolon", "patroni"] = "none"
-    etcd: str | None = Field(None, description="An etcd of the settings.")
-    cluster: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="The cluster's name in etcd: letters, digits, `.`, `_`, `-`; metadata.name when unset.",
-    )
-    synchronous: Synchronous | OnlyFalse | None = Field(
-        None, description="Synchronous replication; `false` switches it off, unset leaves it alone."
-    )
-    timings: Literal["default", "fast"] | Timings | None = Field(
-        None, description="A profile or single intervals; unset leaves them alone."
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> HighAvailability:
-        settings = (self.etcd, self.cluster, self.synchronous, self.timings)
-        if self.engine == "none" and any(setting is not None for setting in settings):
-            raise ValueError("etcd, cluster, synchronous and timings need an engine: stolon or patroni")
-        return self
 
 
 class HbaRule(Part):
@@ -182,12 +133,32 @@ class Backup(Part):
 
 
 class Vip(Part):
-    address: str
+    """An address that moves to where clients should go."""
+
+    address: str = Field(description="ADDRESS/PREFIX, for example 10.1.0.10/24.")
     via: Literal["haproxy", "keepalived"] = "haproxy"
+    interface: Interface | None = Field(None, description="Where keepalived puts it.")
+    router_id: int | None = Field(None, ge=1, le=255, description="keepalived's virtual_router_id on this network.")
+
+
+class HaProxy(Part):
+    """HAProxy before the cluster: one port leads to the primary, another spreads reads over standbys."""
+
+    port: int = Field(5000, ge=1, le=65535)
+    standby_port: int = Field(5001, ge=1, le=65535)
+    max_lag: int | None = Field(None, ge=0, description="Bytes; a standby that lacks more gets no reads.")
+    check_port: int = Field(
+        8008, ge=1, le=65535, description="Patroni's REST API on every node: what HAProxy asks without `routing`."
+    )
 
 
 class Connect(Part):
+    """How clients reach the cluster; `dsn`, `render` and the routing API read it."""
+
     vip: Vip | None = None
+    haproxy: HaProxy | None = None
+    proxy: list[HostPort] | None = Field(None, min_length=1, description="Where stolon-proxy listens.")
+    routing: WebAddress | None = Field(None, description="Where PgVillage's routing API listens: what HAProxy asks.")
 
 
 class ClusterPolicy(Part):
@@ -212,10 +183,22 @@ _PLACE_RULES: list[JsonValue] = [
     },
     {
         "if": {
-            "required": ["ha"],
-            "properties": {"ha": {"required": ["engine"], "properties": {"engine": {"const": "patroni"}}}},
+            "required": ["connection", "ha"],
+            "properties": {
+                "connection": {"type": "object"},
+                "ha": {"type": "object", "required": ["engine"], "properties": {"engine": {"const": "patroni"}}},
+            },
         },
-        "then": {"properties": {"replicationSlots": {"maxItems": 0}}},
+        "then": {"properties": {"ha": {"anyOf": [given("etcd"), given("api")]}}},
+    },
+    {
+        "if": {"required": ["connection"], "properties": {"connection": {"type": "object"}}},
+        "then": {
+            "anyOf": [
+                {"properties": {"connection": {"required": ["hosts"], "properties": {"hosts": {"minItems": 1}}}}},
+                {"required": ["ha"], "properties": {"ha": given("etcd")}},
+            ]
+        },
     },
 ]
 
@@ -245,17 +228,18 @@ class ClusterSpec(Part):
             raise ValueError("a cluster needs exactly one of: connection, nodes")
         if self.witness is not None and (self.nodes is None or len(self.nodes) != 2):
             raise ValueError("a witness goes with exactly two nodes")
-        if self.connection and self.ha.engine == "stolon" and self.ha.etcd is None:
-            raise ValueError("engine stolon on a connection needs `etcd`, an etcd of the settings")
+        if self.connection:
+            self._found_by(self.connection)
         return self
 
-    @model_validator(mode="after")
-    def _slots_are_ours(self) -> ClusterSpec:
-        if self.ha.engine == "patroni" and self.replication_slots:
-            raise ValueError(
-                "Patroni drops slots it does not know: they belong to its configuration (`slots`), not here"
-            )
-        return self
+    def _found_by(self, connection: Connection) -> None:
+        """Where the nodes of a cluster that something else deploys are known from."""
+        if self.ha.engine == "stolon" and self.ha.etcd is None:
+            raise ValueError("engine stolon on a connection needs `etcd`, an etcd of the settings")
+        if self.ha.engine == "patroni" and self.ha.etcd is None and self.ha.api is None:
+            raise ValueError("engine patroni on a connection needs `etcd` or `api`, of the settings")
+        if not connection.hosts and self.ha.etcd is None:
+            raise ValueError("a connection needs `hosts`, unless an HA engine's etcd names them")
 
 
 class Cluster(Part):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
+from pgvillage.core.guc import Guc
 from pgvillage.resources.postgres.sql import literal
 
 # Settings whose value is a list of quoted names (GUC_LIST_QUOTE): one literal for all of them would be one odd name.
@@ -31,23 +31,6 @@ _LISTED = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"]*))\s*(?:,|\Z)')
 _LIST = re.compile(r'\s*(?:"(?:[^"]|"")*"|[^,"]*)\s*(?:,\s*(?:"(?:[^"]|"")*"|[^,"]*)\s*)*\Z')
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
-
-
-@dataclass(frozen=True, slots=True)
-class Guc:
-    """One row of pg_settings."""
-
-    name: str
-    vartype: str
-    unit: str | None
-    context: str
-    enumvals: tuple[str, ...]
-    boot: str | None
-    reset: str | None
-    configured: bool
-    pending_restart: bool
-    minimum: str | None = None
-    maximum: str | None = None
 
 
 def canonical_value(guc: Guc | None, value: str) -> str:

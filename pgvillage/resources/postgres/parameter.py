@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 from pgvillage.core.address import Address
 from pgvillage.core.change import Change, Impact, Resource, Risk
+from pgvillage.core.guc import Guc
 from pgvillage.core.plan import Finding
 from pgvillage.core.state import State
 from pgvillage.core.step import Step
 from pgvillage.engine.kind import Capabilities, Context, Desired, Judgement, Kind, Live, Parsed, Query
 from pgvillage.estate.manifest.common import text_of
 from pgvillage.estate.view import ClusterView, source_of
-from pgvillage.resources.postgres.guc import Guc, canonical_value, problem, value_sql
+from pgvillage.resources.postgres.guc import canonical_value, problem, value_sql
 from pgvillage.resources.postgres.sql import ident, step
 
 ORDER = 80

@@ -15,7 +15,7 @@ FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles o ON o.oid = d.datdba
 _SCHEMAS = """
 SELECT n.nspname, o.rolname, n.nspacl::text[]
 FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner
-WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgvillage')
 """
 # Objects with the same list come as one row: a thousand rows instead of a quarter of a million entries.
 _RELATIONS = """
@@ -26,10 +26,11 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
 LEFT JOIN pg_catalog.pg_init_privs i ON i.objoid = c.oid AND i.objsubid = 0 AND i.privtype = 'e'
      AND i.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
-WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p', 'S') AND n.nspname !~ '^pg_'
+  AND n.nspname NOT IN ('information_schema', 'pgvillage')
 GROUP BY 1, 2, 3, c.relacl::text[], i.initprivs::text[]
 """
-_OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+_OURS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgvillage')"
 _INIT = """LEFT JOIN pg_catalog.pg_init_privs i ON i.objoid = {0}.oid AND i.objsubid = 0 AND i.privtype = 'e'
      AND i.classoid = 'pg_catalog.{1}'::pg_catalog.regclass"""
 _COLUMNS = """

@@ -66,7 +66,12 @@ class Slot(Kind):
     name = "slot"
 
     def expand(self, view: ClusterView) -> Iterable[Resource]:
+        if view.cluster.spec.ha.engine == "patroni":
+            return  # it makes them on every node, and drops what its own configuration does not name
+        stolon = view.cluster.spec.ha.engine == "stolon"
         for index, spec in enumerate(view.cluster.spec.replication_slots):
+            if stolon and spec.name.startswith("stolon_"):
+                continue  # stolon makes it itself, on every primary
             wish = _wish(spec) if spec.ensure == "present" else None
             source = source_of(view.located, "spec", "replicationSlots", index)
             yield Resource(Address(view.name, self.name, (spec.name,)), wish, source, wish=wish)

@@ -1,0 +1,1 @@
+"""When jobs run: what is due on the clusters that are ours, in which order it begins, and how it ends."""
