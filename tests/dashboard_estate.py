@@ -21,6 +21,9 @@ from pgvillage.clients.state.state import State
 from pgvillage.core.address import Address
 from pgvillage.core.history import AuditEntry, DriftRecord, Event, Message, PlanRecord, RunRecord
 from pgvillage.core.status import Health, Ready, Suspension, Sync, TargetStatus
+from pgvillage.core.topology import Node, NodeEngine, NodeSql, Sender, SlotFact, Store, StoreMember, Topology
+from pgvillage.report.cluster_answer import cluster_document
+from pgvillage.topology.compare import compared
 
 SCRIPT = '<script>alert(1)</script><img src=x onerror="window.hurt=1">'
 NASTY = (SCRIPT, "שלום-עולם", "evil\u202egnp.exe", "x" * 200, "{{7*7}}{% raw %}", "a'b\"c`d", "line\nbreak", "@here")
@@ -91,7 +94,8 @@ def _status(number: int, now: datetime, chance: random.Random) -> TargetStatus:
                  "reasons": ("no route to host (pg1.billing.example:5432)",),
                  "next_look": now - timedelta(minutes=4)}  # fmt: skip
     elif name == "search-013":
-        base |= {"health": Health.DEGRADED, "reasons": ("one standby does not stream since 02:14",)}
+        base |= {"health": Health.DEGRADED, "reasons": ("one standby does not stream since 02:14",),
+                 "nodes": _nodes(seen)}  # fmt: skip
     elif number % 41 == 17:
         base |= {"sync": Sync.DRIFTED, "changes": 1, "drift": 1,
                  "drift_since": now - timedelta(hours=number % 90 + 1)}  # fmt: skip
@@ -100,6 +104,31 @@ def _status(number: int, now: datetime, chance: random.Random) -> TargetStatus:
     elif number % 211 == 99:
         base |= {"observed_at": now - timedelta(minutes=50), "fresh_until": now - timedelta(minutes=35)}
     return TargetStatus(**base)
+
+
+def _nodes(at: datetime) -> Mapping[str, Any]:
+    """A primary, a standby whose name is nasty, and one that is cut off; etcd has lost a member."""
+    known = {"system_identifier": "77", "timeline": 4, "version": 170002}
+    senders = (Sender(SCRIPT, "replicator", "10.0.0.2", "streaming", "sync"),)
+    well = {"healthy": True, "leased": True, "timeline": 4}
+    slots = (SlotFact("db3", True, False, 3 << 30, "extended"), SlotFact("db2", True, True, 4096, "reserved"))
+    leads = NodeSql(
+        False, position=9 << 30, senders=senders, slots=slots, pending_restart=("max_connections",), **known
+    )
+    follows = NodeSql(True, position=(9 << 30) - 70_000, streaming=True, replay_seconds=1.4, **known)
+    nodes = (
+        Node("db1", "db1.search.example:5432", NodeEngine("primary", "running", **well), leads),
+        Node(SCRIPT, "db2.search.example:5432", NodeEngine("standby", "streaming", **well), follows),
+        Node("db3", "db3.search.example:5432", NodeEngine("standby", "stopped", healthy=False, leased=False), None,
+             "connection timeout expired; the host does not answer: is there a firewall between?"),
+    )  # fmt: skip
+    members = (
+        StoreMember("m1", "https://etcd1:2379", True, "3.5.9", 21 << 20),
+        StoreMember("m2", "https://etcd2:2379", error="refused"),
+    )
+    found = Topology("search-013", "patroni", at, nodes, leader="db1", system_identifier="77", synchronous=1,
+                     store=Store("main", members))  # fmt: skip
+    return cluster_document(compared(found), None)
 
 
 def _plans(state: State, now: datetime) -> None:

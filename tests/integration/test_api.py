@@ -148,7 +148,7 @@ def test_the_document_is_openapi() -> None:
     found = openapi()
     assert re.fullmatch(r"3\.1\.\d+", found["openapi"])
     names = [operation["operationId"] for path in found["paths"].values() for operation in path.values()]
-    assert len(names) == len(set(names)) == 15
+    assert len(names) == len(set(names)) == 16
     for name, schema in found["components"]["schemas"].items():
         jsonschema.Draft202012Validator.check_schema(schema)
         assert name.startswith("Plan") or "enum" in schema or schema["additionalProperties"] is False

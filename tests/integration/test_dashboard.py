@@ -34,8 +34,8 @@ from tests.servers.postgres import PostgresServer
 
 PLAN = f"/plans/{digest_of(4)}/{BLOCKED}"
 NAME = "<script>window.hurt=1</script>"
-PAGES = ("/", f"/clusters/{BLOCKED}", "/drifts", PLAN, "/revisions", f"/revisions/{REVISIONS[0]}", "/access",
-         "/reconciler", "/sign-in")  # fmt: skip
+PAGES = ("/", f"/clusters/{BLOCKED}", "/clusters/search-013", "/drifts", PLAN, "/revisions",
+         f"/revisions/{REVISIONS[0]}", "/access", "/reconciler", "/sign-in")  # fmt: skip
 
 expect.set_options(timeout=30_000)  # CI is slow at times
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +20,7 @@ import pytest
 
 from pgvillage.cli.app import run
 from tests.integration.estate_builder import EstateBuilder
+from tests.integration.printed_programs import Program, go_program, java_program
 from tests.servers import wait_until
 from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
 
@@ -34,12 +35,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatroniCluster
         yield running
 
 
-@pytest.fixture
-def estate(tmp_path: Path, cluster: PatroniCluster) -> EstateBuilder:
+@pytest.fixture(scope="module")
+def estate(tmp_path_factory: pytest.TempPathFactory, cluster: PatroniCluster) -> EstateBuilder:
     """The cluster in a manifest that says nothing about who leads."""
     hosts = [node.host for node in cluster.nodes]
     admin = {"user": "postgres", "password": {"env": "ADMIN_PASSWORD"}, "hosts": hosts, "sslmode": "disable"}
-    built = EstateBuilder(tmp_path / "a", {"credentials": {"admin": admin}})
+    built = EstateBuilder(tmp_path_factory.mktemp("estate"), {"credentials": {"admin": admin}})
     spec = {"connection": {"hosts": hosts, "credential": "admin"}}
     metadata = {"name": "orders"}
     built.documents["orders"] = [
@@ -47,6 +48,24 @@ def estate(tmp_path: Path, cluster: PatroniCluster) -> EstateBuilder:
     ]
     built.commit()
     return built
+
+
+ROLES = ("primary", "standby", "prefer-standby")
+
+
+@pytest.fixture(scope="module")
+def programs(
+    estate: EstateBuilder, cluster: PatroniCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Program]]:
+    """pgx and pgJDBC, each with the snippets of every role, and of the database with the hostile name."""
+    folder = tmp_path_factory.mktemp("programs")
+    with ExitStack() as stack:
+        running = {}
+        for name, driver, start in (("pgx", "go", go_program), ("pgJDBC", "jdbc", java_program)):
+            snippets = {role: dsn(estate, driver, role, "--snippet") for role in ROLES}
+            snippets["hostile"] = dsn(estate, driver, "primary", "-d", HOSTILE, "--snippet")
+            running[name] = stack.enter_context(start(folder / name, snippets, cluster.password))
+        yield running
 
 
 def pgvillage(estate: EstateBuilder, *words: str, password: str = "") -> subprocess.CompletedProcess[str]:
@@ -106,49 +125,57 @@ def node_modules() -> Path:
     return place
 
 
-def reaches(ask: Callable[[str, PatroniCluster], Answer], text: str, cluster: PatroniCluster) -> Answer:
+Ask = Callable[[str], Answer]
+
+
+def clients(estate: EstateBuilder, cluster: PatroniCluster, programs: dict[str, Program]) -> dict[str, Ask]:
+    """For each driver: what a client hears that connects in a role by what is printed for it before anything fails."""
+    python = {role: dsn(estate, "python", role) for role in ROLES}
+    node = {role: dsn(estate, "node", role, "--snippet") for role in ROLES}
+    return {
+        "psycopg": lambda role: by_psycopg(python[role], cluster),
+        "asyncpg": lambda role: by_asyncpg(python[role], cluster),
+        "pg": lambda role: by_node(node[role], cluster),
+        **{name: lambda role, program=program: program.ask(role)[:2] for name, program in programs.items()},
+    }
+
+
+def reaches(ask: Ask, role: str) -> Answer:
     """What a client that connects again until somebody answers hears at last."""
     deadline = time.monotonic() + FAILOVER_SECONDS
     while True:
         try:
-            return ask(text, cluster)
+            return ask(role)
         except (psycopg.OperationalError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             if time.monotonic() > deadline:
                 raise
 
 
-CLIENTS = {"psycopg": by_psycopg, "asyncpg": by_asyncpg, "pg": by_node}
-
-
-def printed(estate: EstateBuilder, role: str) -> dict[str, str]:
-    python = dsn(estate, "python", role)
-    return {"psycopg": python, "asyncpg": python, "pg": dsn(estate, "node", role, "--snippet")}
-
-
-def check(texts: dict[str, dict[str, str]], cluster: PatroniCluster, leader: PatroniNode) -> None:
-    for name, ask in CLIENTS.items():
-        assert reaches(ask, texts["primary"][name], cluster) == (leader.port, False), name
-        port, standby = reaches(ask, texts["standby"][name], cluster)
+def check(asks: dict[str, Ask], leader: PatroniNode) -> None:
+    for name, ask in asks.items():
+        assert reaches(ask, "primary") == (leader.port, False), name
+        port, standby = reaches(ask, "standby")
         assert standby, name
         assert port != leader.port, name
 
 
-def test_clients_follow_a_switchover_and_a_killed_primary(estate: EstateBuilder, cluster: PatroniCluster) -> None:
-    texts = {role: printed(estate, role) for role in ("primary", "standby", "prefer-standby")}
+def test_clients_follow_a_switchover_and_a_killed_primary(
+    estate: EstateBuilder, cluster: PatroniCluster, programs: dict[str, Program]
+) -> None:
+    asks = clients(estate, cluster, programs)
     first = cluster.wait()
-    check(texts, cluster, first)
-    assert {name: ask(texts["prefer-standby"][name], cluster)[1] for name, ask in CLIENTS.items()} == dict.fromkeys(
-        CLIENTS, True
-    )
+    check(asks, first)
+    assert {name: ask("prefer-standby")[1] for name, ask in asks.items()} == dict.fromkeys(asks, True)
     second = cluster.switchover(next(node for node in cluster.nodes if node is not first))
     cluster.wait()
-    check(texts, cluster, second)
+    check(asks, second)
     cluster.kill(second)
     # nobody waits for Patroni here: the clients find the new primary by themselves
-    port, standby = reaches(by_psycopg, texts["primary"]["psycopg"], cluster)
-    assert not standby
-    assert port != second.port
-    check(texts, cluster, cluster.wait(streaming=1))
+    for name in ("psycopg", *programs):
+        port, standby = reaches(asks[name], "primary")
+        assert not standby, name
+        assert port != second.port, name
+    check(asks, cluster.wait(streaming=1))
 
 
 def running(cluster: PatroniCluster) -> list[PatroniNode]:
@@ -160,7 +187,9 @@ def has_database(cluster: PatroniCluster, node: PatroniNode) -> bool:
         return bool(connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [HOSTILE]).fetchall())
 
 
-def test_hostile_names_arrive_by_every_form(estate: EstateBuilder, cluster: PatroniCluster) -> None:
+def test_hostile_names_arrive_by_every_form(
+    estate: EstateBuilder, cluster: PatroniCluster, programs: dict[str, Program]
+) -> None:
     leader = cluster.wait(streaming=0)
     with cluster.connect(leader) as connection:
         connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(HOSTILE)))
@@ -181,6 +210,8 @@ def test_hostile_names_arrive_by_every_form(estate: EstateBuilder, cluster: Patr
 
     assert asyncio.run(ask()) == HOSTILE
     assert by_node(dsn(estate, "node", "primary", "-d", HOSTILE, "--snippet"), cluster) == (leader.port, False)
+    for program in programs.values():
+        assert program.ask("hostile") == (leader.port, False, HOSTILE)
 
 
 def test_psql_reads_the_service_section_and_connect_opens_it(estate: EstateBuilder, cluster: PatroniCluster) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.estate_builder import EXIT_CHANGES, EstateBuilder, credential
+from tests.integration.follow_estate import belonging_to
 from tests.servers.etcd import EtcdServer, running_etcd
 from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.slapd import slapd
@@ -54,7 +55,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         running_etcd(folder / "etcd") as etcd,
         slapd(folder / "ldap", ldif, suffix=BASE) as directory,
     ):
-        etcd.ctl("put", KEY, json.dumps(json.loads(CLUSTERDATA.read_text())))
+        etcd.ctl("put", KEY, json.dumps(belonging_to(json.loads(CLUSTERDATA.read_text()), billing)))
         yield orders, billing, etcd, directory.uri
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from tests.integration.estate_builder import EstateBuilder, document
+from tests.integration.routing_process import RoutingProcess, routing
 from tests.servers import wait_until
 from tests.servers.network import Host, lab_network, missing
 from tests.servers.patroni import FAILOVER_SECONDS, PatroniCluster, PatroniNode, patroni_cluster
@@ -27,8 +32,45 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatroniCluster
             yield found
 
 
-def test_patroni_fences_itself(cluster: PatroniCluster, tmp_path: Path) -> None:
+class Primaries:
+    """Asks the routing API all the time whom it takes for primaries."""
+
+    def __init__(self, api: RoutingProcess) -> None:
+        self._api, self._over = api, threading.Event()
+        self.named: list[tuple[str, ...]] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.02):
+            status, text = self._api.ask("/v1/primaries")
+            if status == 200:
+                self.named.append(tuple(json.loads(text)))
+
+
+@pytest.fixture
+def api(cluster: PatroniCluster, tmp_path: Path) -> Iterator[RoutingProcess]:
+    hosts = [node.host for node in cluster.nodes]
+    credential = {"user": "postgres", "password": {"env": "ROUTING_PASSWORD"}, "hosts": hosts, "sslmode": "disable"}
+    environment = {"ROUTING_PASSWORD": cluster.password}
+    estate = EstateBuilder(tmp_path / "estate", {"credentials": {"admin": credential}}, environment=environment)
+    estate.documents["a"] = [document("Cluster", "lab", connection={"hosts": hosts, "credential": "admin"})]
+    estate.commit()
+    with routing(estate) as found:
+        found.wait("/v1/primary", 200)
+        yield found
+
+
+def test_patroni_fences_itself(cluster: PatroniCluster, api: RoutingProcess, tmp_path: Path) -> None:
     primary = cluster.wait()
+    api.wait_for_primary(primary.host)
     wire = _host_of(primary)
     # Before Patroni has chosen one, any standby confirms, and none may take over.
     chosen = "sync_standby"
@@ -36,6 +78,7 @@ def test_patroni_fences_itself(cluster: PatroniCluster, tmp_path: Path) -> None:
     with cluster.connect(primary) as server:
         server.execute(TABLE)
     with (
+        Primaries(api) as primaries,
         writing("beside", tmp_path / "beside", _dsn(cluster, [primary]), wire.inside()) as beside,
         writing("across", tmp_path / "across", _dsn(cluster, cluster.nodes)) as across,
     ):
@@ -52,8 +95,10 @@ def test_patroni_fences_itself(cluster: PatroniCluster, tmp_path: Path) -> None:
             assert len(beside.acknowledged) == stuck
         finally:
             wire.join()
-        cluster.wait()
+        api.wait_for_primary(cluster.wait().host)
     leader = cluster.wait()
+    assert max(map(len, primaries.named)) == 1, "the routing API named two primaries"
+    assert {name for names in primaries.named for name in names} == {primary.host, leader.host}
     with cluster.connect(leader) as server:
         assert not beside.lost(server)
         assert not across.lost(server)

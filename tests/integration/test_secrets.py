@@ -16,6 +16,7 @@ from pgvillage.clients.pg_connect import Endpoint
 from pgvillage.settings import Credential, Timeouts
 from tests.integration.conftest import EstateMaker
 from tests.integration.estate_builder import EstateBuilder, cluster, free_policy, group, user
+from tests.integration.follow_estate import belonging_to
 from tests.servers.etcd import EtcdServer, running_etcd
 from tests.servers.postgres import PostgresServer
 from tests.servers.slapd import ADMIN, SUFFIX, folders, group_dn, person, person_dn, record, slapd
@@ -31,9 +32,10 @@ SECRETS = [SUPERUSER, APP, OTHER, ETCD, BIND, TOKEN, IN_VAULT, IN_SOPS, AGE]
 
 
 @pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+def etcd(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    whole = belonging_to(json.loads(FIXTURE.read_text()), shared_postgres)
     with running_etcd(tmp_path_factory.mktemp("etcd")) as server:
-        server.ctl("put", "stolon/cluster/demo/clusterdata", FIXTURE.read_text())
+        server.ctl("put", "stolon/cluster/demo/clusterdata", json.dumps(whole))
         server.enable_auth("reconciler", ETCD, "readwrite", "--prefix=true", "")
         yield server
 

@@ -19,6 +19,7 @@ from tests.integration.estate_builder import (
     free_policy,
     group,
 )
+from tests.integration.follow_estate import belonging_to
 from tests.servers import free_port
 from tests.servers.etcd import EtcdServer, running_etcd
 from tests.servers.postgres import PostgresServer
@@ -36,7 +37,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
 @pytest.fixture
 def estate(pg: PostgresServer, etcd: EtcdServer, estate_of: EstateMaker) -> EstateBuilder:
     etcd.ctl("del", "pgvillage/", "--prefix")
-    write(etcd, json.loads(FIXTURE.read_text()))
+    write(etcd, belonging_to(json.loads(FIXTURE.read_text()), pg))
     found = estate_of(pg, etcd={"store": {"endpoints": [etcd.url], "timeout": 2}})
     ha = {
         "engine": "stolon", "etcd": "store", "cluster": "demo", "timings": "fast",

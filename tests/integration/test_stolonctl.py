@@ -15,6 +15,8 @@ import pytest
 
 from pgvillage.clients.etcd import EtcdClient
 from pgvillage.resources.stolon.clusterdata import parse_clusterdata
+from pgvillage.resources.stolon.desired import patched
+from pgvillage.resources.stolon.initial import skeleton
 from pgvillage.resources.stolon.spec import merge_patch, normalise, validate_change
 from pgvillage.settings import Etcd
 from tests.servers.etcd import EtcdServer, running_etcd
@@ -195,3 +197,58 @@ async def test_stolonctl_reads_what_a_swap_of_ours_wrote(etcd: EtcdServer) -> No
     done = stolonctl(etcd, "spec")
     assert done.returncode == 0, done.stderr
     assert normalise(json.loads(done.stdout)) == normalise(whole["cluster"]["spec"])
+
+
+BEGINNINGS: list[dict[str, Any]] = [
+    {},
+    {"initMode": "new"},
+    {"initMode": "new", "newConfig": {"locale": "C", "dataChecksums": True}, "pgHBA": []},
+    {"initMode": "new", "role": "standby", "standbyConfig": {}},
+    {"initMode": "existing"},
+    {"initMode": "existing", "existingConfig": {}},
+    {"initMode": "existing", "existingConfig": {"keeperUID": "k"}, "role": "standby", "standbyConfig": {}},
+    {"initMode": "pitr"},
+    {"initMode": "pitr", "pitrConfig": {"dataRestoreCommand": "x"}, "role": "standby"},
+    {
+        "initMode": "pitr",
+        "pitrConfig": {"dataRestoreCommand": "x", "recoveryTargetSettings": {"recoveryTargetTime": "t"}},
+    },
+    {
+        "initMode": "pitr",
+        "pitrConfig": {"dataRestoreCommand": "x", "recoveryTargetSettings": {"recoveryTargetTime": "t"}},
+        "role": "standby",
+        "standbyConfig": {},
+    },
+    {
+        "initMode": "pitr",
+        "pitrConfig": {"dataRestoreCommand": "x", "archiveRecoverySettings": {"restoreCommand": "y"}},
+        "role": "standby",
+        "standbyConfig": {"standbySettings": {"primarySlotName": "s", "recoveryMinApplyDelay": "1h"}},
+    },
+    {"initMode": "new", "additionalMasterReplicationSlots": ["backup"]},
+    {"initMode": "new", "additionalMasterReplicationSlots": ["stolon_backup"]},
+    {"initMode": "new", "additionalMasterReplicationSlots": ["Backup"]},
+    {"initMode": "new", "minSynchronousStandbys": 2},
+    {"initMode": "new", "defaultSUReplAccessMode": "strict", "automaticPgRestart": False, "maxStandbyLag": 0},
+]
+
+
+async def test_a_cluster_begins_as_stolonctl_would_have_it(etcd: EtcdServer) -> None:
+    """The same verdict, and the same document but for its uid and its hour."""
+    verdicts = set()
+    async with EtcdClient("test", Etcd(endpoints=[etcd.url])) as client:
+        for spec in BEGINNINGS:
+            await client.delete(KEY)
+            done = stolonctl(etcd, "init", "--yes", json.dumps(spec))
+            whole, faults = patched(skeleton(), spec)
+            verdicts.add(bool(faults))
+            assert bool(faults) == bool(done.returncode), f"{spec}: {done.stderr}{done.stdout} {faults}"
+            found = await client.get(KEY)
+            assert (found is None) == bool(faults)
+            if found is not None:
+                theirs = json.loads(found.value)
+                assert normalise(theirs["cluster"].pop("spec")) == normalise(whole["cluster"].pop("spec"))
+                for each in (theirs, whole):
+                    each["cluster"] |= {"uid": "", "changeTime": ""}
+                assert theirs == whole
+    assert verdicts == {True, False}

@@ -170,6 +170,18 @@ class Case:
             **self.live.get("rows", {}),
         }
 
+    def _stolon_rows(self) -> dict[str, list[Any]]:
+        """`keepers` of a cluster that is to be made: uid, and the system identifier of the data it holds, or null."""
+        found = self.live.get("clusterdata")
+        documents = [(json.dumps({"formatVersion": 1, **found}).encode(),)] if found else []
+        keepers = self.live.get("keepers", {})
+        keys = [
+            (f"keepers/info/{uid}", json.dumps({"postgresState": {"systemID": system}}).encode(), True, 1)
+            for uid, system in keepers.items()
+        ]
+        login = [(self.live["login"],)] if "login" in self.live else []
+        return {"clusterdata": documents, "login": login, **({"keys": keys} if keepers else {})}
+
     def _membership_rows(self) -> Iterable[tuple[Any, ...]]:
         modern = self.capabilities.major >= 16
         for group, members in self.live.get("memberships", {}).items():
@@ -184,8 +196,11 @@ class Case:
     def answer(self, queries: Collection[Query]) -> Live:
         """What the server would say to these questions."""
         if self.system is System.STOLON:
-            document = {"formatVersion": 1, **self.live["clusterdata"]}
-            return Live(self.view.name, {"clusterdata": [(json.dumps(document).encode(),)]})
+            return Live(self.view.name, self._stolon_rows())
+        if self.system is System.PATRONI:
+            keys = {name: json.dumps(value).encode() for name, value in self.live["keys"].items()}
+            keys |= {name: str(value).encode() for name, value in self.live.get("plain", {}).items()}
+            return Live(self.view.name, {"keys": list(keys.items()), "login": [(self.live.get("login", "admin"),)]})
         rows = self._rows()
         declared = {d.name for d in self.view.databases}
         by_database, failures = {}, {}

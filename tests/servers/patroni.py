@@ -9,10 +9,10 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,13 @@ from tests.servers import free_port, stop, wait_until
 from tests.servers.etcd import EtcdServer, running_etcd
 from tests.servers.network import Host, Network
 from tests.servers.postgres import as_user, newest
+from tests.servers.postmaster import end_postmaster, kill_postmaster, postmaster_of, quit_postmaster, servers_home
 
 # Patroni takes no shorter ttl than 20 s: so long an etcd lease of a killed leader lasts.
 FAILOVER_SECONDS = 60
 _AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+# Longer than a replica that is well takes to stream again.
+_GONE_ASTRAY_SECONDS = 20
 _LIVELY = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "primary_start_timeout": 0}
 
 
@@ -64,11 +67,7 @@ class PatroniNode:
 
     def postmaster(self) -> int | None:
         """The pid of the node's PostgreSQL, None where none runs."""
-        with suppress(OSError, ValueError, IndexError):
-            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
-            os.kill(pid, 0)
-            return pid
-        return None
+        return postmaster_of(self.data)
 
 
 @dataclass(slots=True)
@@ -115,26 +114,45 @@ class PatroniCluster:
         return None
 
     def wait(self, streaming: int | None = None, seconds: float = FAILOVER_SECONDS) -> PatroniNode:
-        """The leader, as soon as there is one and `streaming` replicas stream from it (every other by default)."""
+        """The leader, as soon as there is one and `streaming` replicas stream from it (every other by default).
+
+        A replica that went astray is made anew, as its administrator would. Patroni compares what a replica has
+        *replayed* with the fork, and once: one that had received more and replays it after that look asks the new
+        leader for WAL that is not in its history, for ever.
+        """
         wanted = len(self.nodes) - 1 if streaming is None else streaming
         found: list[PatroniNode] = []
+        led_since: list[float] = []
 
         def settled() -> bool:
             leader = self.leader()
-            found[:] = [leader] if leader else []
-            return leader is not None and self.streaming(leader) >= wanted
+            if leader is None or [leader] != found:
+                found[:] = [leader] if leader else []
+                led_since[:] = [time.monotonic()]
+            if leader is None:
+                return False
+            well = self.streaming(leader)
+            if len(well) < wanted and time.monotonic() - led_since[0] > _GONE_ASTRAY_SECONDS:
+                self._make_anew(node for node in self._up() if node is not leader and node not in well)
+                led_since[:] = [time.monotonic()]
+            return len(well) >= wanted
 
         wait_until(settled, "Patroni's cluster", self.nodes[0].log, seconds)
         return found[0]
 
-    def streaming(self, leader: PatroniNode) -> int:
-        """How many standbys answer queries and stream from this node, as its own PostgreSQL counts them."""
+    def _make_anew(self, astray: Iterable[PatroniNode]) -> None:
+        for node in astray:
+            with suppress(OSError):
+                self.request(node, "POST", "/reinitialize", {"force": True})
+
+    def streaming(self, leader: PatroniNode) -> list[PatroniNode]:
+        """The standbys that answer queries and stream from this node, as its own PostgreSQL counts them."""
         asked = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
         with suppress(psycopg.Error), self.connect(leader, connect_timeout=5) as connection:
             # pg_basebackup streams too, under a name of its own
             names = {name for (name,) in connection.execute(asked.encode()).fetchall()}
-            return sum(self._serves(node) for node in self.nodes if node.name in names)
-        return 0
+            return [node for node in self.nodes if node.name in names and self._serves(node)]
+        return []
 
     def _serves(self, node: PatroniNode) -> bool:
         with suppress(psycopg.Error), self.connect(node, connect_timeout=5):
@@ -165,11 +183,7 @@ class PatroniCluster:
         assert node.process is not None
         node.process.kill()
         node.process.wait()
-        if (postmaster := node.postmaster()) is not None:
-            for pid in (postmaster, *_children(postmaster)):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: node.postmaster() is None or _gone(postmaster), f"the end of {node.name}", node.log)
+        kill_postmaster(node.data, node.name, node.log)
 
     def switchover(self, to: PatroniNode | None = None) -> PatroniNode:
         """By the REST API, and when Patroni answers it is done: the new leader. Raises RuntimeError in its words."""
@@ -216,7 +230,7 @@ def patroni_cluster(
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         etcd = stack.enter_context(_etcd(folder / "etcd", network))
-        home = stack.enter_context(_home(folder))
+        home = stack.enter_context(servers_home("pgvillage-patroni-", folder))
         hosts = network.hosts if network else (None,) * nodes
         members = tuple(
             PatroniNode(f"n{at}", home / f"n{at}", free_port(), free_port(), on=host)
@@ -234,7 +248,7 @@ def patroni_cluster(
             for node in members:
                 _quit(node)
             for node in members:
-                _end(node)
+                end_postmaster(node.data, node.name, node.log)
 
 
 def _etcd(folder: Path, network: Network | None) -> AbstractContextManager[EtcdServer]:
@@ -245,14 +259,6 @@ def _etcd(folder: Path, network: Network | None) -> AbstractContextManager[EtcdS
     # Patroni asks the members that the cluster itself names.
     arguments = [f"--listen-client-urls=http://127.0.0.1:{client},{there}", f"--advertise-client-urls={there}"]
     return running_etcd(folder, arguments=arguments, ports=(client, peer))
-
-
-@contextmanager
-def _home(folder: Path) -> Iterator[Path]:
-    """Where the servers' user can work. As root not below `folder`, which pytest shuts for others."""
-    with tempfile.TemporaryDirectory(prefix="pgvillage-patroni-", dir=None if not os.getuid() else folder) as home:
-        Path(home).chmod(0o755)
-        yield Path(home)
 
 
 def _prepare(cluster: PatroniCluster, node: PatroniNode, dynamic: Mapping[str, Any], binaries: Path) -> None:
@@ -303,31 +309,7 @@ def _quit(node: PatroniNode) -> None:
     """Patroni first, so that it starts nothing again; an immediate shutdown frees PostgreSQL's shared memory."""
     if node.process is not None:
         stop(node.process, signal.SIGKILL)
-    if (postmaster := node.postmaster()) is not None:
-        os.kill(postmaster, signal.SIGQUIT)
-
-
-def _end(node: PatroniNode) -> None:
-    """Waits, and removes the segment of shared memory that a killed postmaster leaves behind."""
-    if (postmaster := node.postmaster()) is not None:
-        wait_until(lambda: _gone(postmaster), f"the end of {node.name}", node.log)
-    with suppress(OSError, ValueError, IndexError):
-        segment = (node.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
-        subprocess.run(["ipcrm", "-m", segment], check=False, capture_output=True)
-
-
-def _children(pid: int) -> list[int]:
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True)
-    return [int(word) for word in done.stdout.split()]
-
-
-def _gone(pid: int) -> bool:
-    """A zombie counts: PostgreSQL's parent is the machine's first process, which may take its time to notice."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
+    quit_postmaster(node.data)
 
 
 def _readable() -> list[str]:

@@ -189,9 +189,42 @@ spec:
   clusters: {all: true}
   schedule: {cron: "15 2 * * *", timeZone: Europe/Amsterdam}
   target: prefer-standby
-  databases: [orders]
-  steps: [{name: analyze, sql: ANALYZE}, {name: more, file: jobs/more.sql, needs: [analyze]}]
-  checks: [{name: fresh, sql: SELECT true, expect: {value: true}}, {name: some, sql: TABLE x, expect: {rows: 3}}]
+  databases: [orders, {pattern: "shop_*"}]
+  role: etl
+  parameters: {days: 30, key: {secret: orders-app}}
+  steps:
+  - {name: analyze, sql: ANALYZE, transaction: false, statementTimeout: 5min, lockTimeout: 500ms}
+  - {name: more, file: jobs/more.sql, needs: [analyze], when: "steps.analyze.rc == 0", matrix: {part: [a, 1, true]}}
+  - {name: copy, shell: {command: [cp, a, b], on: local, env: {A: b, C: {secret: orders-app}}, folder: /tmp}}
+  - {name: tidy, shell: {script: "rm -f x"}, maxRuntime: 10m, retries: {count: 3, wait: 10s, factor: 1.5, most: 5m}}
+  - name: tell
+    http: {method: POST, url: "https://hooks.example/a?b", headers: {X: y, Z: {secret: a}}, body: x, status: [200]}
+  checks:
+  - {name: fresh, sql: SELECT true, expect: {value: true}}
+  - {name: some, sql: TABLE x, role: etl, expect: {rows: 3}}
+  - {name: said, file: a.sql, expect: {matches: "^a+$"}}
+  - {name: all, expect: {that: "steps.more.rows > 3"}}
+  parallel: 2
+  statementTimeout: 1h
+  lockTimeout: 10s
+  maxRuntime: 2h
+  deadline: 10m
+  retries: {count: 1}
+  overlap: queue
+  missed: all
+  delivery: at-least-once
+  alerts: [{on: [failure, recovery], channel: dba, lateAfter: 10m}]
+---
+apiVersion: pgvillage/v1
+kind: Job
+metadata: {name: often}
+spec:
+  clusters: {names: [a]}
+  enabled: false
+  schedules:
+  - {every: 5m}
+  - {calendar: {at: ["02:30", "14:00:05"], months: [jan], days: [1, -1], weekdays: [mon], nth: [1, -1]}}
+  steps: [{name: a, sql: SELECT 1}]
 """
 
 

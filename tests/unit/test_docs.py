@@ -53,13 +53,17 @@ def faults(text: str) -> list[str]:
     """Commands and options that the command line does not have."""
     group: Any = typer.main.get_command(app)
     found = []
-    for verb, *words in filter(None, commands(text)):
+    for first, *after in filter(None, commands(text)):
+        verb, words = first, after
         if verb.startswith("-"):
             continue
         command = group.commands.get(verb)
         if command is None:
             found.append(f"pgvillage {verb}")
             continue
+        if words and words[0] in getattr(command, "commands", ()):
+            verb, command = f"{verb} {words[0]}", command.commands[words[0]]
+            words = words[1:]
         known = {"--help", "-h", *(name for p in command.params for name in (*p.opts, *p.secondary_opts))}
         options = [word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
         found += [f"pgvillage {verb} {option}" for option in options if option not in known]

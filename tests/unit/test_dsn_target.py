@@ -52,6 +52,24 @@ def test_a_proxy_is_the_way_to_the_primary_alone_and_can_be_passed_by() -> None:
     assert (len(found.target.hosts), found.through, found.warnings) == (3, "", ())
 
 
+def test_haproxy_has_a_port_for_each_role() -> None:
+    connect = {**VIP, "haproxy": {"port": 6000, "standbyPort": 6001}}
+    ports = {Role.PRIMARY: [6000], Role.STANDBY: [6001], Role.PREFER_STANDBY: [6001, 6000], Role.ANY: [6001, 6000]}
+    for role, wanted in ports.items():
+        found = _found(Wishes(role), connect=connect)
+        assert found.target.hosts == tuple(("10.1.0.10", port) for port in wanted)
+        assert (found.through, found.warnings) == ("HAProxy at 10.1.0.10", ())
+    assert len(_found(Wishes(direct=True), connect=connect).target.hosts) == 3
+
+
+def test_stolon_proxy_is_for_the_primary() -> None:
+    connect = {"proxy": ["proxy1.example:25432", "proxy2.example:25432"]}
+    found = _found(Wishes(), connect=connect)
+    assert found.target.hosts == (("proxy1.example", 25432), ("proxy2.example", 25432))
+    assert found.through == "stolon-proxy"
+    assert "leads to the primary" in _found(Wishes(Role.STANDBY), connect=connect).warnings[0]
+
+
 @pytest.mark.parametrize(
     ("sslmode", "wished", "mode"),
     [("require", "", "verify-ca"), ("verify-full", "", "verify-full"), ("verify-full", "require", "require")],

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvillage.resources.postgres.guc import Guc, canonical_value, problem, split_list, value_sql
+from pgvillage.core.guc import Guc
+from pgvillage.resources.postgres.guc import canonical_value, problem, split_list, value_sql
 
 
 def guc(vartype: str, unit: str | None = None, name: str = "x", enumvals: tuple[str, ...] = ()) -> Guc:

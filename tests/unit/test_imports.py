@@ -26,6 +26,7 @@ CASES = {
     "ldap2pg": ("ldap2pg.yml", "ldap2pg", Scope()),
     "ldap2pg-v5": ("ldap2pg.yml", "ldap2pg", Scope()),
     "pgbedrock": ("spec.yml", "pgbedrock", Scope(databases=("books",))),
+    "pgroute66": ("pgroute66.yaml", "pgroute66", Scope()),
     "terraform": ("terraform.tfstate", "terraform", Scope(cluster="shop", hosts=("pg1.shop.test:5432",))),
 }
 

@@ -10,7 +10,7 @@ from pgvillage.core.errors import Diagnostic, ManifestError
 from pgvillage.estate.loader import load_manifests
 from pgvillage.estate.references import BUILT_IN, SettingsNames
 from pgvillage.estate.view import BUILT_IN_PROFILES
-from pgvillage.settings import Settings
+from pgvillage.settings import Jobs, Settings
 
 HEAD = "apiVersion: pgvillage/v1\nkind: {kind}\nmetadata: {{name: {name}, labels: {{env: prod}}}}\nspec:\n"
 NAMES = SettingsNames(
@@ -19,6 +19,7 @@ NAMES = SettingsNames(
     secrets=frozenset({"orders-app"}),
     etcd=frozenset({"etcd-a"}),
     channels=frozenset({"dba"}),
+    jobs=Jobs(superuser=["*"]),
 )
 
 
@@ -303,12 +304,6 @@ def test_membership_circles(tmp_path: Path) -> None:
 def test_a_long_chain_of_memberships(tmp_path: Path) -> None:
     chain = "---\n".join(group(f"g{n}", f"memberOf: [g{n + 1}]") for n in range(1500)) + "---\n" + group("g1500")
     assert check(tmp_path, C1, chain) == []
-
-
-def test_patroni_is_not_built_yet(tmp_path: Path) -> None:
-    [fault] = check(tmp_path, cluster("c1", "ha: {engine: patroni}"))
-    assert fault.path == "spec.ha.engine"
-    assert fault.message == "engine patroni is not built yet: use stolon, or none to leave HA alone"
 
 
 def job(steps: str = "[{name: a, sql: x}]", zone: str = "UTC", databases: str = "[db]") -> str:

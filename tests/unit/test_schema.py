@@ -23,7 +23,7 @@ from tests.unit.manifest_corpus import good_documents, mutated
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "estate-repo"
-COUNT = 3_600
+COUNT = 5_400
 
 
 def _message(*words: str) -> Callable[[dict[str, Any]], bool]:

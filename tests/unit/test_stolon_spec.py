@@ -12,14 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgvillage.estate.stolon_parameters import OVERRIDDEN_PARAMETERS, refuse_parameters
 from pgvillage.resources.stolon.clusterdata import NotClusterData, parse_clusterdata
 from pgvillage.resources.stolon.durations import format_go_duration, parse_go_duration
-from pgvillage.resources.stolon.parameters import (
-    OVERRIDDEN_PARAMETERS,
-    comparable_parameters,
-    parameters_patch,
-    refuse_parameters,
-)
 from pgvillage.resources.stolon.spec import (
     SPEC_FIELDS,
     FieldType,
@@ -477,35 +472,6 @@ def test_a_parameter_that_is_the_users_own(name: str, value: str) -> None:
 )
 def test_a_parameter_that_is_not(name: str, value: str) -> None:
     assert list(refuse_parameters({name: value}, use_pgrewind=False)) == [name]
-
-
-def test_what_initdb_chose_is_left_alone() -> None:
-    live = normalise({"pgParameters": {"lc_time": "C", "work_mem": "4MB", "shared_buffers": "128MB"}})
-    desired = normalise({"pgParameters": {"work_mem": "8MB", "jit": "off"}})
-    assert comparable_parameters(live, desired) == {"work_mem": "4MB"}
-    assert parameters_patch(live, desired) == {"work_mem": "8MB", "jit": "off"}
-    assert parameters_patch(live, normalise({"pgParameters": {"lc_time": "C"}})) == {}
-
-
-def test_without_merging_the_manifest_names_all() -> None:
-    live = normalise({"pgParameters": {"lc_time": "C", "work_mem": "4MB"}})
-    desired = normalise({"mergePgParameters": False, "pgParameters": {"work_mem": "4MB"}})
-    assert comparable_parameters(live, desired) == {"lc_time": "C", "work_mem": "4MB"}
-    assert parameters_patch(live, desired) == {"lc_time": None}
-
-
-parameter_maps = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.sampled_from(["1", "2"]))
-
-
-@given(parameter_maps, parameter_maps, st.booleans())
-def test_the_patch_of_parameters_leads_there_and_then_is_empty(
-    have: dict[str, str], want: dict[str, str], merging: bool
-) -> None:
-    desired = normalise({"pgParameters": want, "mergePgParameters": merging})
-    live = normalise({"pgParameters": have})
-    patched = normalise(merge_patch(live, {"pgParameters": parameters_patch(live, desired)}))
-    assert parameters_patch(patched, desired) == {}
-    assert patched["pgParameters"] == (have | want if merging else want)
 
 
 # Cluster data
