@@ -150,13 +150,21 @@ def _commands() -> str:
         _EXIT_CODES,
     ]
     group: Any = typer.main.get_command(app)
-    for name, command in group.commands.items():
+    for name, command in _each_command(group):
         lines.append(f"## pgvillage {name}\n")
         lines.append(f"{_one_line(inspect.cleandoc(command.help or ''))}\n")
         rows = [_row(parameter) for parameter in command.params if parameter.name != "help"]
         if rows:
             lines += ["| | |", "|---|---|", *rows, ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _each_command(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Those of a group after it, by their whole names."""
+    for name, command in group.commands.items():
+        yield f"{before}{name}", command
+        if hasattr(command, "commands"):
+            yield from _each_command(command, f"{before}{name} ")
 
 
 def _row(parameter: Any) -> str:

@@ -113,7 +113,7 @@ class PatroniCluster:
                     return node
         return None
 
-    def wait(self, streaming: int | None = None, seconds: float = FAILOVER_SECONDS) -> PatroniNode:
+    def wait(self, streaming: int | None = None, seconds: float = 1.5 * FAILOVER_SECONDS) -> PatroniNode:
         """The leader, as soon as there is one and `streaming` replicas stream from it (every other by default).
 
         A replica that went astray is made anew, as its administrator would. Patroni compares what a replica has
